@@ -1,0 +1,149 @@
+r"""Canonical JSON, content hashes and safe text: a documented contract, because stored hashes depend on it.
+
+*Canonical JSON* of a value is ``json.dumps`` with sorted keys, no white space and ASCII only. Numbers are
+kept as Python reads them (``5`` and ``5.0`` differ, integers have any size, ``NaN`` and ``Infinity`` are
+written as such), strings keep every code point, lone surrogates included, as ``\uXXXX``.
+
+A *content hash* is 17 bytes: one byte that names the algorithm (``0x01``: BLAKE2b with a 16-byte digest,
+RFC 7693), then the digest of ``kind + NUL + canonical JSON``. The kind keeps values of different tables
+apart. A new recipe gets a new first byte; old rows stay valid.
+
+Why not another JSON library: orjson turns integers beyond 64 bits into floats and refuses NaN and lone
+surrogates, msgspec refuses NaN and surrogates. What a model emits holds all of these sooner or later.
+"""
+
+import json
+import re
+from hashlib import blake2b
+from typing import Any, Literal, NamedTuple
+
+HASH_ALGORITHM = b"\x01"
+HASH_SIZE = 17
+
+Json = Any  # what json.loads returns; a recursive alias would only force casts on every reader
+
+ArgumentState = Literal["ok", "empty", "invalid", "incomplete"]
+
+
+class InvalidJsonError(ValueError):
+    """The text is not JSON, or nested too deep to be read."""
+
+
+class ParsedArguments(NamedTuple):
+    """The arguments of a tool call, read: ``value`` is an object, or None when the text holds none."""
+
+    value: dict[str, Any] | None
+    state: ArgumentState
+
+
+def canonical_json(value: Json) -> bytes:
+    """Return the canonical JSON of ``value`` as ASCII bytes.
+
+    Raises:
+        InvalidJsonError: The value is nested too deep, or is not JSON at all.
+    """
+    try:
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    except (RecursionError, TypeError, ValueError) as error:
+        raise InvalidJsonError(f"cannot be written as JSON: {error}") from error
+    return text.encode("ascii")
+
+
+def content_hash(kind: str, value: Json) -> bytes:
+    """Return the 17-byte content hash of ``value`` among the values of ``kind``."""
+    return bytes_hash(kind, canonical_json(value))
+
+
+def bytes_hash(kind: str, data: bytes) -> bytes:
+    """Return the 17-byte content hash of raw bytes among the values of ``kind``."""
+    return HASH_ALGORITHM + blake2b(kind.encode() + b"\0" + data, digest_size=16).digest()
+
+
+def chain_hash(parent: bytes | None, link: bytes) -> bytes:
+    """Return the hash of a list: that of its last element chained to the hash of all before it."""
+    return bytes_hash("chain", (parent or b"") + b"\0" + link)
+
+
+def parse_json(text: str | bytes) -> Json:
+    """Read JSON tolerantly: big integers, NaN, lone surrogates and a byte order mark are accepted.
+
+    Raises:
+        InvalidJsonError: Not JSON, not UTF-8, or nested beyond the interpreter's recursion limit.
+    """
+    try:
+        if isinstance(text, bytes):
+            text = text.decode("utf-8-sig")
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        # RecursionError is not a ValueError: json raises it on 100,000 open brackets.
+        raise InvalidJsonError(str(error) or type(error).__name__) from error
+
+
+def json_text(value: Json) -> str:
+    r"""Return ``value`` as readable JSON for a TEXT column: key order kept, safe for SQLite and PostgreSQL.
+
+    Non-ASCII text stays readable unless it holds a lone surrogate, which no database accepts; then the
+    whole value is written with ``\uXXXX`` escapes. NUL is always escaped by JSON itself.
+    """
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text if is_storable(text) else json.dumps(value, separators=(",", ":"))
+
+
+def is_storable(text: str) -> bool:
+    """Say whether a TEXT column of SQLite and PostgreSQL keeps ``text`` as it is."""
+    if "\0" in text:  # PostgreSQL refuses NUL, SQLite's length() stops at it
+        return False
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def join_surrogates(text: str) -> str:
+    """Join surrogate pairs that were split over two pieces of a stream; lone ones stay as they are."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+    return text
+
+
+def parse_arguments(text: str, *, complete: bool = True) -> ParsedArguments:
+    """Read the arguments of a tool call from the string that the model emitted.
+
+    Empty text is the empty object (servers omit the arguments of a tool without parameters). Anything that
+    is not a JSON object is ``invalid``, or ``incomplete`` when the call was cut before its end.
+    """
+    if not text.strip():
+        return ParsedArguments({}, "empty") if complete else ParsedArguments(None, "incomplete")
+    try:
+        value = parse_json(text)
+    except InvalidJsonError:
+        return ParsedArguments(None, "invalid" if complete else "incomplete")
+    if not isinstance(value, dict):
+        return ParsedArguments(None, "invalid")
+    return ParsedArguments(value, "ok")
+
+
+ESCAPE = "\u241b"  # the visible symbol for "escape": rare in real text, readable in a query result
+_ESCAPED = re.compile(ESCAPE + r"([0-9A-F]{4});")
+_NEEDS_ESCAPE = re.compile(f"[{ESCAPE}\0\ud800-\udfff]")
+
+
+def escape_text(text: str) -> str:
+    """Return ``text`` in the form that a TEXT column of any database keeps; ``unescape_text`` undoes it.
+
+    NUL, lone surrogates and the escape symbol U+241B itself become ``␛XXXX;``. All other text, which is
+    to say practically all text, is returned unchanged.
+    """
+    if ESCAPE not in text and is_storable(text):
+        return text
+    return _NEEDS_ESCAPE.sub(lambda match: f"{ESCAPE}{ord(match[0]):04X};", text)
+
+
+def unescape_text(text: str) -> str:
+    """Return the text that ``escape_text`` was given."""
+    if ESCAPE not in text:
+        return text
+    return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), text)

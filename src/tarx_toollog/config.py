@@ -1,0 +1,187 @@
+"""Settings: one frozen object, and for every value where it came from.
+
+Precedence: explicit argument > environment (``TOOLLOG_<NAME>``) > ``./toollog.toml`` > the user's
+``toollog.toml`` > default. The server and the command line share the defaults, so that ``toollog status``
+finds the database of a running Workbench without any flag.
+"""
+
+import os
+import sys
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from tarx_toollog.errors import ConfigError
+
+ENV_PREFIX = "TOOLLOG_"
+CONFIG_NAME = "toollog.toml"
+
+
+def user_data_dir() -> Path:
+    """Return the folder for data of the current user (XDG on Linux, Application Support on macOS)."""
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "toollog"
+    base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(base) / "toollog"
+
+
+def user_config_file() -> Path:
+    """Return the path of the user's configuration file, whether or not it exists."""
+    if sys.platform == "darwin":
+        return user_data_dir() / CONFIG_NAME
+    base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+    return Path(base) / "toollog" / CONFIG_NAME
+
+
+class Settings(BaseModel):
+    """Everything that can be set. Values are checked once, here; unknown names are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    database: str = Field(
+        default_factory=lambda: str(user_data_dir() / "toollog.db"),
+        description="Path of the SQLite file (or an SQLAlchemy URL). Made on first use.",
+    )
+    journal_dir: Path | None = Field(
+        default=None, description="Folder of the journal; default: DATABASE.journal beside the database."
+    )
+    enabled: bool = Field(default=True, description="Off: traffic passes, nothing is recorded.")
+    upstream: str = Field(
+        default="http://127.0.0.1:11435", description="The model server that `toollog serve` forwards to."
+    )
+    host: str = Field(default="127.0.0.1", description="Address that `toollog serve` binds.")
+    port: int = Field(default=11450, ge=0, le=65535, description="Port that `toollog serve` binds.")
+    connect_timeout_s: float = Field(
+        default=5.0, gt=0, description="Seconds that the proxy waits for a connection to the upstream."
+    )
+    read_timeout_s: float = Field(
+        default=600.0,
+        gt=0,
+        description="Seconds of silence from the upstream after which the proxy answers 504. "
+        "Long, because reading a 32K prompt takes minutes on a laptop.",
+    )
+    conversation_headers: tuple[str, ...] = Field(
+        default=("x-tarx-session", "x-conversation-id", "x-session-id", "helicone-session-id"),
+        description="Request headers that may carry the conversation id, first match wins.",
+    )
+    max_request_bytes: int = Field(
+        default=16 * 2**20, gt=0, description="Bytes of a request body that are kept; the rest is counted."
+    )
+    max_response_bytes: int = Field(
+        default=16 * 2**20, gt=0, description="Bytes of a response body that are kept; the rest is counted."
+    )
+    keep_raw: Literal["problems", "always", "never"] = Field(
+        default="problems",
+        description="When the raw bytes of an exchange stay in the store: only where decoding met a "
+        "problem, always, or never.",
+    )
+    idle_ms: int = Field(
+        default=50,
+        ge=0,
+        description="Quiet time before the writer starts to decode, so that it never "
+        "competes with a request for the interpreter.",
+    )
+    max_delay_ms: int = Field(
+        default=1000, ge=0, description="The writer starts after this time even when traffic never pauses."
+    )
+    checkpoint_ms: int = Field(
+        default=250, ge=0, description="A partial answer reaches the journal at most this much after it came."
+    )
+
+    @field_validator("upstream")
+    @classmethod
+    def _upstream_is_a_base_url(cls, value: str) -> str:
+        if not value.startswith(("http://", "https://")):
+            raise ValueError("must start with http:// or https://")
+        return value.rstrip("/")
+
+    @classmethod
+    def load(cls, **overrides: Any) -> "Settings":
+        """Return the settings in force; ``overrides`` that are None are ignored.
+
+        Raises:
+            ConfigError: A value is wrong; the message says which one and where it came from.
+        """
+        return load_with_sources(overrides)[0]
+
+    @property
+    def is_url(self) -> bool:
+        """Whether ``database`` is an SQLAlchemy URL rather than a path."""
+        return "://" in self.database
+
+    @property
+    def database_path(self) -> Path | None:
+        """Path of the SQLite file; None when the database is not a file."""
+        if not self.is_url:
+            return Path(self.database).expanduser().absolute()
+        if self.database.startswith("sqlite:///"):
+            return Path(self.database.removeprefix("sqlite:///")).expanduser().absolute()
+        return None
+
+    @property
+    def journal_path(self) -> Path:
+        """Folder of the journal."""
+        if self.journal_dir is not None:
+            return self.journal_dir.expanduser().absolute()
+        if self.database_path is not None:
+            return self.database_path.with_name(self.database_path.name + ".journal")
+        return user_data_dir() / "journal"
+
+
+def load_with_sources(overrides: Mapping[str, Any]) -> tuple[Settings, dict[str, str]]:
+    """Return the settings in force and, for every name, where its value came from.
+
+    Raises:
+        ConfigError: A value is wrong, or a file or variable names a setting that does not exist.
+    """
+    values: dict[str, Any] = {}
+    sources = dict.fromkeys(Settings.model_fields, "default")
+    for path in (user_config_file(), Path.cwd() / CONFIG_NAME):
+        _merge(values, sources, _read_toml(path), str(path))
+    _merge(values, sources, _read_env(), "environment")
+    _merge(values, sources, {k: v for k, v in overrides.items() if v is not None}, "argument")
+    try:
+        return Settings(**values), sources
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]) if first["loc"] else "?"
+        source = sources.get(name, "argument")
+        raise ConfigError(
+            f"setting {name!r} (from {source}): {first['msg']}",
+            hint="see `toollog config show` for names, values and where they come from",
+        ) from error
+
+
+def _merge(values: dict[str, Any], sources: dict[str, str], new: Mapping[str, Any], source: str) -> None:
+    for name, value in new.items():
+        if name not in Settings.model_fields:
+            raise ConfigError(
+                f"unknown setting {name!r} (from {source})",
+                hint=f"known: {', '.join(Settings.model_fields)}",
+            )
+        values[name] = value
+        sources[name] = source
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}", hint="mend its permissions") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}", hint="mend or remove the file") from error
+
+
+def _read_env() -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name in Settings.model_fields:
+        text = os.environ.get(ENV_PREFIX + name.upper())
+        if text is None or text == "":
+            continue
+        found[name] = tuple(p.strip() for p in text.split(",")) if name == "conversation_headers" else text
+    return found
