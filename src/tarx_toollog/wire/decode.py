@@ -1,0 +1,234 @@
+"""``decode``: everything a tap saw of one exchange, in; an ``Exchange``, out.
+
+Theory: the tap keeps bytes and times and parses nothing; this is where they get a meaning. The bytes are
+a stranger's, so any of them may be missing, cut, compressed, nested ten thousand deep or nonsense.
+``decode`` therefore never raises: whatever cannot be read becomes a note, and what could be read stays. The
+result does not depend on how the body was cut into chunks, except for the times.
+
+Whether an answer is a stream is told by its content type, or else by its first bytes: servers answer a
+stream request with a JSON error, and some send events under another content type.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any, TypeVar
+
+from tarx_toollog.canonical import InvalidJsonError
+from tarx_toollog.model import Exchange, Request, Response, Timing
+from tarx_toollog.wire.content_encoding import ContentDecoder, decode_content
+from tarx_toollog.wire.fields import MAX_NOTE, DecodeContext, dict_or_empty, read_json, text_or_none
+from tarx_toollog.wire.openai_fields import error_from_text, text_of
+from tarx_toollog.wire.outcome import FIRST_ERROR_STATUS, judge
+from tarx_toollog.wire.protocols import WireProtocol, is_model_route, protocol_for, route_of
+from tarx_toollog.wire.raw import Chunk, Headers, RawExchange
+
+__all__ = ["UNKNOWN_PROTOCOL", "decode", "is_model_route"]
+
+UNKNOWN_PROTOCOL = "unknown"
+
+_STREAM_TYPES = ("text/event-stream", "application/x-ndjson", "application/jsonl")
+_STREAM_HEADS = (b"data:", b"event:", b":", b"id:", b"retry:", b"error:")
+_HINT_KEYS = ("conversation_id", "session_id")
+_HEAD_SIZE = 64  # enough for white space, a byte order mark and the name of a field
+
+T = TypeVar("T")
+
+
+def decode(raw: RawExchange, *, open_ended: bool = False) -> Exchange:
+    """Decode one exchange; never raises.
+
+    Args:
+        raw: What the tap saw.
+        open_ended: The exchange is running still, so a missing end does not mean that it was interrupted.
+    """
+    begin, end = raw.begin, raw.end
+    context = DecodeContext(uid=begin.uid)
+    protocol = _guarded(context, "protocol", lambda: protocol_for(begin.method, begin.path))
+    request, response = (None, None) if protocol is None else _bodies(raw, protocol, context)
+    status = raw.response.status if raw.response is not None else None
+    # Nobody knows the terminator of traffic that no protocol claims: its last byte has to do.
+    terminated = (end is not None and end.final_seen) if protocol is None else None
+    if end is None and not open_ended and response is not None and response.terminated:
+        context.note("end_unseen")  # the capturing process died after the answer was whole
+    hint, hint_source = _conversation_hint(raw, request)
+    verdict = judge(end, status, response, open_ended=open_ended, terminated=terminated)
+    return Exchange(
+        uid=begin.uid,
+        leg=begin.leg,
+        protocol=UNKNOWN_PROTOCOL if protocol is None else protocol.name,
+        method=begin.method,
+        route=route_of(begin.path),
+        started_ns=begin.started_ns,
+        outcome=verdict.outcome,
+        http_status=status,
+        request=request,
+        response=response,
+        timing=_timing(raw, response),
+        error_type=verdict.error_type,
+        error_text=verdict.error_text,
+        notes=tuple(context.notes),
+        conversation_hint=hint,
+        hint_source=hint_source,
+        outer_uid=begin.outer_uid,
+        client_key=begin.client_key,
+        user_agent=_header(begin.headers, "user-agent") or None,
+        upstream=begin.upstream,
+        run_uid=begin.run_uid,
+        request_size=max(begin.body_size, len(raw.request_body)),
+        response_size=max(0 if end is None else end.body_size, sum(len(chunk.data) for chunk in raw.chunks)),
+    )
+
+
+def _conversation_hint(raw: RawExchange, request: Request | None) -> tuple[str | None, str | None]:
+    """Return the conversation id that the client gave: the tap looks at headers and path, this at the body."""
+    if raw.begin.conversation_hint is not None or request is None:
+        return raw.begin.conversation_hint, raw.begin.hint_source
+    metadata = dict_or_empty(request.params.get("metadata"))
+    for key in _HINT_KEYS:
+        hint = text_or_none(metadata.get(key))
+        if hint:
+            return hint, "body"
+    return None, None
+
+
+def _bodies(raw: RawExchange, protocol: WireProtocol, context: DecodeContext) -> tuple[Request | None, Response | None]:
+    request = _guarded(context, "request", partial(_request, raw, protocol, context))
+    if request is not None:
+        context.offered = frozenset(tool.name for tool in request.tools if tool.name)
+    return request, _guarded(context, "response", partial(_response, raw, protocol, context))
+
+
+def _guarded(context: DecodeContext, what: str, read: Callable[[], T]) -> T | None:
+    """Run one part of the decoding; a fault in it must not cost the other parts."""
+    try:
+        return read()
+    except Exception as error:  # noqa: BLE001 - the promise of this module: a stranger's bytes raise nothing
+        context.note("decode_error", f"{what}:{type(error).__name__}:{error}")
+        return None
+
+
+def _request(raw: RawExchange, protocol: WireProtocol, context: DecodeContext) -> Request | None:
+    if raw.begin.body_size > len(raw.request_body):
+        context.note("request_capped", str(raw.begin.body_size))
+    data = raw.request_body
+    encoding = _header(raw.begin.headers, "content-encoding")
+    if encoding:
+        data, note = decode_content(data, encoding)
+        if note is not None:
+            context.note(f"request_{note}")
+    body = _json_object(data, "request", context)
+    return None if body is None else protocol.decode_request(body, context)
+
+
+def _response(raw: RawExchange, protocol: WireProtocol, context: DecodeContext) -> Response | None:
+    if raw.response is None:
+        return None
+    if raw.end is not None and raw.end.body_size > sum(len(chunk.data) for chunk in raw.chunks):
+        context.note("response_capped", str(raw.end.body_size))
+    chunks = _decoded_chunks(raw, context)
+    head = _head(chunks)
+    if not head:
+        return None
+    content_type = _header(raw.response.headers, "content-type").partition(";")[0].strip().lower()
+    if _is_stream(content_type, head):
+        if content_type not in _STREAM_TYPES:
+            context.note("stream_unannounced", content_type)
+        return _streamed(chunks, protocol, context)
+    if content_type in _STREAM_TYPES:
+        context.note("stream_is_json")
+    data = b"".join(chunk.data for chunk in chunks)
+    if raw.response.status >= FIRST_ERROR_STATUS:
+        return _error_response(data, protocol, context)
+    body = _json_object(data, "response", context)
+    return None if body is None else protocol.decode_response(body, context)
+
+
+def _streamed(chunks: list[Chunk], protocol: WireProtocol, context: DecodeContext) -> Response | None:
+    stream = protocol.stream(context)
+    for chunk in chunks:
+        # Guarded one by one: a fault of a decoder in one piece must not cost the rest of the answer.
+        _guarded(context, "stream", partial(stream.receive_data, chunk.data, chunk.offset_ns))
+    return _guarded(context, "stream_end", stream.close)
+
+
+def _error_response(data: bytes, protocol: WireProtocol, context: DecodeContext) -> Response | None:
+    """Read an error body, which need not be JSON and need not follow the protocol."""
+    try:
+        body = read_json(data, context)
+    except InvalidJsonError:
+        return Response(error=error_from_text(data.decode("utf-8", errors="replace")))
+    if not isinstance(body, dict):
+        return Response(error=error_from_text(text_of(body)))
+    response = protocol.decode_response(body, context)
+    if response.error is not None:
+        return response
+    # FastAPI servers (transformers serve, vLLM in front of its own handlers) say {"detail": …}.
+    detail = next((body[key] for key in ("detail", "message") if body.get(key)), None)
+    return replace(response, error=body if detail is None else error_from_text(_detail_text(detail)))
+
+
+def _detail_text(detail: Any) -> str:
+    if isinstance(detail, list):  # the validation errors of pydantic
+        messages = [entry.get("msg") for entry in detail if isinstance(entry, dict)]
+        return "; ".join(message for message in messages if isinstance(message, str))
+    return text_of(detail)
+
+
+def _decoded_chunks(raw: RawExchange, context: DecodeContext) -> list[Chunk]:
+    encoding = "" if raw.response is None else _header(raw.response.headers, "content-encoding")
+    if not encoding:
+        return list(raw.chunks)
+    decoder = ContentDecoder(encoding, sum(len(chunk.data) for chunk in raw.chunks))
+    chunks = [Chunk(chunk.offset_ns, decoder.feed(chunk.data)) for chunk in raw.chunks]
+    decoder.close()
+    if decoder.note is not None:
+        context.note(f"response_{decoder.note}")
+    return chunks
+
+
+def _head(chunks: list[Chunk]) -> bytes:
+    """Return the first bytes that say something."""
+    head = b""
+    for chunk in chunks:
+        head = (head + chunk.data).lstrip().removeprefix(b"\xef\xbb\xbf").lstrip()[:_HEAD_SIZE]
+        if len(head) >= _HEAD_SIZE:
+            break
+    return head
+
+
+def _is_stream(content_type: str, head: bytes) -> bool:
+    if content_type in _STREAM_TYPES:
+        # An error object under the content type of a stream is a whole body, unless lines of JSON are meant.
+        return content_type != "text/event-stream" or not head.startswith(b"{")
+    return head.startswith(_STREAM_HEADS)
+
+
+def _json_object(data: bytes, what: str, context: DecodeContext) -> dict[str, Any] | None:
+    try:
+        body = read_json(data, context)
+    except InvalidJsonError as error:
+        context.note(f"{what}_json_invalid", str(error)[:MAX_NOTE])
+        return None
+    if not isinstance(body, dict):
+        context.note(f"{what}_not_object", type(body).__name__)
+        return None
+    return body
+
+
+def _timing(raw: RawExchange, response: Response | None) -> Timing:
+    choices = () if response is None else response.choices
+    emitted = [call.emitted_ms for choice in choices for call in choice.message.tool_calls]
+    return Timing(
+        first_byte_ms=next(_offsets_ms(raw), None),
+        first_tool_ms=min((time for time in emitted if time is not None), default=None),
+        total_ms=None if raw.end is None else raw.end.offset_ns / 1e6,
+    )
+
+
+def _offsets_ms(raw: RawExchange) -> Iterator[float]:
+    return (chunk.offset_ns / 1e6 for chunk in raw.chunks if chunk.data)
+
+
+def _header(headers: Headers, name: str) -> str:
+    return next((value for key, value in headers if key == name), "")

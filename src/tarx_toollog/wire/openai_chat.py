@@ -1,0 +1,132 @@
+"""The OpenAI chat completions protocol: requests, whole answers, and the entry to streamed ones.
+
+Theory: the request body is split in three, messages, tools and the rest (``params``), so that
+``{**params, "messages": …, tools_key: …}`` is the body again. A key that does not hold what the protocol
+says stays in ``params`` as it came. Messages keep their wire form in ``raw``; everything else is read from
+it. Every local server speaks this protocol, each in its own way: see ``calls`` for what that does to calls.
+"""
+
+from typing import Any
+
+from tarx_toollog.canonical import Json
+from tarx_toollog.model import Choice, Message, Request, Response, ToolDefinition
+from tarx_toollog.wire.calls import settle
+from tarx_toollog.wire.fields import DecodeContext, dict_or_empty, index_or_none, is_simple, list_or_empty, text_or_none
+from tarx_toollog.wire.openai_fields import (
+    CHOICE_KEYS,
+    TOP_LEVEL_KEYS,
+    build_message,
+    call_drafts,
+    ending_of,
+    error_of,
+    first_extra,
+    message_from_raw,
+    normal_finish_reason,
+    timing_of,
+    usage_of,
+)
+from tarx_toollog.wire.openai_stream import ChatStream
+
+__all__ = ["OpenAIChat", "message_from_raw", "tool_from_raw"]
+
+_ROUTE_SUFFIX = "/chat/completions"
+
+
+class OpenAIChat:
+    """``POST …/chat/completions``."""
+
+    name = "openai_chat"
+
+    def matches(self, method: str, path: str) -> bool:
+        """Say whether a request is one of this protocol; ``path`` comes without its query."""
+        return method == "POST" and path.endswith(_ROUTE_SUFFIX)
+
+    def decode_request(self, body: dict[str, Any], context: DecodeContext) -> Request:
+        """Read a request body."""
+        params = dict(body)
+        messages = params.pop("messages") if isinstance(params.get("messages"), list) else []
+        tools_key = next((key for key in ("tools", "functions") if isinstance(params.get(key), list)), None)
+        tools = params.pop(tools_key) if tools_key else []
+        for number, tool in enumerate(tools):
+            if not isinstance(tool, dict):
+                context.note("tool_not_object", str(number))
+        return Request(
+            model=text_or_none(body.get("model")),
+            messages=tuple(_messages(messages, context)),
+            tools=tuple(tool_from_raw(tool) for tool in tools if isinstance(tool, dict)),
+            params=params,
+            tools_key=tools_key,
+        )
+
+    def decode_response(self, body: dict[str, Any], context: DecodeContext) -> Response:
+        """Read the body of an answer that is not streamed, or of an error."""
+        timings = body.get("timings")
+        extra = first_extra(body.items(), TOP_LEVEL_KEYS)
+        choices = []
+        for position, entry in enumerate(list_or_empty(body.get("choices"))):
+            if isinstance(entry, dict):
+                choice = _choice(entry, position, context)
+                choices.append(choice)
+                _keep_choice_fields(entry, choice.index, extra, context)
+        return Response(
+            response_id=text_or_none(body.get("id")),
+            model=text_or_none(body.get("model")),
+            choices=tuple(choices),
+            usage=usage_of(body.get("usage"), timings),
+            terminated=bool(choices),
+            prompt_ms=timing_of(timings, "prompt_ms"),
+            predicted_ms=timing_of(timings, "predicted_ms"),
+            error=error_of(body),
+            extra=extra,
+        )
+
+    def stream(self, context: DecodeContext) -> ChatStream:
+        """Return an assembler for a streamed answer."""
+        return ChatStream(context)
+
+
+def tool_from_raw(raw: dict[str, Any]) -> ToolDefinition:
+    """Read a tool definition: ``{"type": "function", "function": …}``, a custom tool, or the legacy form.
+
+    Example:
+        >>> tool_from_raw({"type": "function", "function": {"name": "tarx_recall"}}).name
+        'tarx_recall'
+    """
+    body = next((raw[key] for key in ("function", "custom") if isinstance(raw.get(key), dict)), raw)
+    parameters = body.get("parameters")
+    return ToolDefinition(
+        name=text_or_none(body.get("name")) or "",
+        raw=raw,
+        description=text_or_none(body.get("description")) or "",
+        parameters=parameters if isinstance(parameters, dict) else None,
+    )
+
+
+def _messages(entries: list[Json], context: DecodeContext) -> list[Message]:
+    messages = []
+    for number, entry in enumerate(entries):
+        if isinstance(entry, dict):
+            messages.append(message_from_raw(entry))
+        else:
+            context.note("message_not_object", str(number))
+    return messages
+
+
+def _choice(entry: dict[str, Any], position: int, context: DecodeContext) -> Choice:
+    index = index_or_none(entry.get("index"))
+    index = position if index is None else index
+    raw = dict_or_empty(entry.get("message"))
+    finish_reason_raw = text_or_none(entry.get("finish_reason"))
+    finish_reason = normal_finish_reason(finish_reason_raw)
+    calls = settle(call_drafts(raw), seed=context.uid, choice=index, ending=ending_of(finish_reason))
+    if finish_reason == "tool_calls" and not calls:
+        context.note("finish_reason_lies", "tool_calls without a call")
+    return Choice(index, build_message(raw, calls), finish_reason, finish_reason_raw)
+
+
+def _keep_choice_fields(entry: dict[str, Any], index: int, extra: dict[str, Any], context: DecodeContext) -> None:
+    for key, value in first_extra(entry.items(), CHOICE_KEYS).items():
+        if is_simple(value):
+            extra.setdefault("choice_fields", {}).setdefault(str(index), {})[key] = value
+        elif value:
+            context.note("not_kept", key)
