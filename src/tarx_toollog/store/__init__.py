@@ -1,0 +1,1 @@
+"""The only home of SQL: schema, journal, writer, reader, views. Knows nothing of HTTP."""

@@ -1,0 +1,129 @@
+"""Engines: one that writes, ones that read, and database errors in words that a person can act on.
+
+SQLite rules (all measured): WAL; ``synchronous=NORMAL`` because the journal covers the death of the process;
+``BEGIN IMMEDIATE`` for the writer, since a deferred transaction that turns from reading to writing fails at
+once with SQLITE_BUSY_SNAPSHOT whatever the timeout; readers open the file ``mode=ro``, so they can neither
+create nor change it, and cannot checkpoint.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.pool import NullPool, QueuePool
+
+from tarx_toollog.config import Settings
+from tarx_toollog.errors import StoreError
+
+BUSY_TIMEOUT_S = 10.0  # longer than any checkpoint; a writer that waits longer has met a stuck process
+
+
+def writer_engine(settings: Settings) -> sa.Engine:
+    """Return the engine of the one writer: one connection, every transaction takes the write lock at once.
+
+    Makes the folder (0700) and the file (0600) when they are missing.
+
+    Raises:
+        StoreError: The folder or file cannot be made.
+    """
+    path = settings.database_path
+    if path is None:
+        return sa.create_engine(settings.database)
+    create_private_file(path)
+
+    def connect() -> sqlite3.Connection:
+        connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA auto_vacuum=INCREMENTAL")  # has an effect only on a file without tables
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA journal_size_limit=67108864")
+        return connection
+
+    engine = sa.create_engine("sqlite://", creator=connect, poolclass=QueuePool, pool_size=1, max_overflow=0)
+    sa.event.listen(engine, "begin", _begin_immediate)
+    return engine
+
+
+def reader_engine(settings: Settings) -> sa.Engine:
+    """Return an engine that can only read.
+
+    Raises:
+        StoreError: There is no database yet.
+    """
+    path = settings.database_path
+    if path is None:
+        return sa.create_engine(settings.database, execution_options={"postgresql_readonly": True})
+    if not path.exists():
+        raise StoreError(
+            f"no database at {path}",
+            hint="start `toollog serve` or mount the middleware, and send a chat through it",
+        )
+
+    def connect() -> sqlite3.Connection:
+        uri = f"file:{quote(str(path))}?mode=ro"
+        connection = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
+        connection.execute("PRAGMA query_only=ON")
+        return connection
+
+    return sa.create_engine("sqlite://", creator=connect, poolclass=NullPool)
+
+
+def create_private_file(path: Path) -> None:
+    """Make ``path`` readable for its owner only, with its folder; an existing file stays as it is.
+
+    Raises:
+        StoreError: The folder or file cannot be made.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise StoreError(
+            f"cannot write {path}: {error.strerror}", hint="choose another place with --database or TOOLLOG_DATABASE"
+        ) from error
+
+
+@contextmanager
+def store_errors(settings: Settings) -> Iterator[None]:
+    """Turn database errors into ``StoreError`` s that say what to do."""
+    try:
+        yield
+    except DatabaseError as error:
+        raise _explain(error.orig or error, settings.database) from error
+    except sqlite3.DatabaseError as error:
+        raise _explain(error, settings.database) from error
+
+
+def is_store_trouble(error: BaseException) -> bool:
+    """Say whether a failed transaction is the database's trouble rather than that of the data.
+
+    Busy, full, read-only, damaged, away: the same data may go in later. A constraint that fails will fail again.
+    """
+    original = error.orig if isinstance(error, DatabaseError) else error
+    return isinstance(error, OperationalError) or (
+        isinstance(original, OSError | sqlite3.OperationalError) or type(original) is sqlite3.DatabaseError
+    )
+
+
+def _explain(error: BaseException, database: str) -> StoreError:
+    text = str(error)
+    if "locked" in text or "busy" in text:
+        return StoreError(f"{database} is locked by another program", hint="close it, or try again")
+    if "not a database" in text or "malformed" in text:
+        return StoreError(
+            f"{database} is damaged: {text}", hint="restore a backup; `toollog db check` says how bad it is"
+        )
+    if "no such table" in text or "no such column" in text or "no such view" in text:
+        return StoreError(f"{database}: {text}", hint="`toollog db upgrade` brings the schema up to date")
+    return StoreError(f"{database}: {text}", hint="`toollog doctor` says what is wrong")
+
+
+def _begin_immediate(connection: Any) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

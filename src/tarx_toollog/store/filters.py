@@ -1,0 +1,177 @@
+"""Which part of the log a person means: times, tools, models, outcomes, one conversation.
+
+``Filters`` is the vocabulary that lists, export and replay share. The functions below it turn one into
+conditions on the tables; nothing here runs a query.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from tarx_toollog.errors import ConfigError
+from tarx_toollog.model import Outcome
+from tarx_toollog.store.schema import conversation, exchange, tool_call, turn
+
+Condition = sa.ColumnElement[bool]
+
+_AGO = re.compile(r"(\d{1,6})\s*([mhdw])")
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What to take. An empty field does not restrict; several values of one field are alternatives."""
+
+    since: datetime | None = None
+    """From this moment on."""
+    until: datetime | None = None
+    """Up to, and without, this moment."""
+    tools: frozenset[str] = frozenset()
+    """Tools, one of which was called."""
+    models: frozenset[str] = frozenset()
+    """Model names, as requested or as answered."""
+    outcomes: frozenset[str] = frozenset()
+    """How the exchange ended."""
+    conversation: str | None = None
+    """The uid of a conversation, its beginning, or the client's own id."""
+    limit: int | None = None
+    """At most this many, newest first in lists, oldest first in export and replay."""
+
+    @classmethod
+    def parse(
+        cls,
+        *,
+        since: str | None = None,
+        until: str | None = None,
+        tools: Iterable[str] = (),
+        models: Iterable[str] = (),
+        outcomes: Iterable[str] = (),
+        conversation: str | None = None,
+        limit: int | None = None,
+    ) -> "Filters":
+        """Return filters from what a person typed.
+
+        Example:
+            >>> Filters.parse(since="2026-05-01", tools=["tarx_recall"]).since
+            datetime.datetime(2026, 5, 1, 0, 0, tzinfo=datetime.timezone.utc)
+
+        Raises:
+            ConfigError: A time or an outcome cannot be read, or the limit is below 1.
+        """
+        if limit is not None and limit < 1:
+            raise ConfigError(f"limit must be 1 or more, not {limit}", hint="leave it out for no limit")
+        known = {str(outcome) for outcome in Outcome}
+        for name in (names := frozenset(outcomes)):
+            if name not in known:
+                raise ConfigError(f"unknown outcome {name!r}", hint=f"known: {', '.join(sorted(known))}")
+        return cls(
+            since=None if since is None else parse_time(since),
+            until=None if until is None else parse_time(until),
+            tools=frozenset(tools),
+            models=frozenset(models),
+            outcomes=names,
+            conversation=conversation or None,
+            limit=limit,
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the fields that restrict, in a fixed order, for a manifest."""
+        values: dict[str, Any] = {
+            "since": self.since.isoformat() if self.since else None,
+            "until": self.until.isoformat() if self.until else None,
+            "tools": sorted(self.tools),
+            "models": sorted(self.models),
+            "outcomes": sorted(self.outcomes),
+            "conversation": self.conversation,
+            "limit": self.limit,
+        }
+        return {name: value for name, value in values.items() if value not in (None, [])}
+
+
+def parse_time(text: str, *, now: datetime | None = None) -> datetime:
+    """Return the moment that ``text`` means: ``30m``, ``24h``, ``7d``, ``2w`` ago, or an ISO date or time.
+
+    A time without a zone is UTC, like every time in the log.
+
+    Args:
+        text: What the person typed.
+        now: The moment from which ``7d`` counts; the clock when left out.
+
+    Raises:
+        ConfigError: It is neither.
+    """
+    stripped = text.strip()
+    try:
+        if ago := _AGO.fullmatch(stripped):
+            start = now or datetime.now(UTC)
+            return start - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+        moment = datetime.fromisoformat(stripped)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ConfigError(
+            f"cannot read the time {text!r}", hint="write 30m, 24h, 7d or 2w (ago), 2026-05-31, or 2026-05-31T14:00"
+        ) from None
+
+
+def exchange_conditions(filters: Filters) -> list[Condition]:
+    """Return the conditions on ``exchange``; replays are never meant."""
+    found: list[Condition] = [exchange.c.run_id.is_(None), *_times(exchange.c.started_at, filters)]
+    if filters.outcomes:
+        found.append(exchange.c.outcome.in_(sorted(filters.outcomes)))
+    if filters.models:
+        found.append(_model_is(filters))
+    if filters.tools:
+        calls = sa.select(tool_call.c.id).where(
+            tool_call.c.exchange_id == exchange.c.id, tool_call.c.name.in_(sorted(filters.tools))
+        )
+        found.append(calls.exists())
+    if filters.conversation:
+        found.append(exchange.c.conversation_id.in_(conversation_ids(filters.conversation)))
+    return found
+
+
+def turn_conditions(filters: Filters) -> list[Condition]:
+    """Return the conditions on ``turn``: one of its exchanges, or one of its calls, is what is meant."""
+    found = _times(turn.c.started_at, filters)
+    within = sa.select(exchange.c.id).where(
+        exchange.c.conversation_id == turn.c.conversation_id, exchange.c.turn_no == turn.c.turn_no
+    )
+    if filters.outcomes:
+        found.append(within.where(exchange.c.outcome.in_(sorted(filters.outcomes))).exists())
+    if filters.models:
+        found.append(within.where(_model_is(filters)).exists())
+    if filters.tools:
+        calls = sa.select(tool_call.c.id).where(
+            tool_call.c.conversation_id == turn.c.conversation_id,
+            tool_call.c.turn_no == turn.c.turn_no,
+            tool_call.c.name.in_(sorted(filters.tools)),
+        )
+        found.append(calls.exists())
+    if filters.conversation:
+        found.append(turn.c.conversation_id.in_(conversation_ids(filters.conversation)))
+    return found
+
+
+def conversation_ids(name: str) -> sa.Select[tuple[int]]:
+    """Return the query for the keys of the conversations that ``name`` may mean."""
+    return sa.select(conversation.c.id).where(
+        conversation.c.uid.startswith(name, autoescape=True) | (conversation.c.external_id == name)
+    )
+
+
+def _times(column: sa.Column[datetime], filters: Filters) -> list[Condition]:
+    found: list[Condition] = []
+    if filters.since is not None:
+        found.append(column >= filters.since)
+    if filters.until is not None:
+        found.append(column < filters.until)
+    return found
+
+
+def _model_is(filters: Filters) -> Condition:
+    names = sorted(filters.models)
+    return exchange.c.request_model.in_(names) | exchange.c.response_model.in_(names)

@@ -1,0 +1,202 @@
+"""``ToolLog``: the store as one object, for scripts, export, replay and the command line."""
+
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from tarx_toollog.config import Settings
+from tarx_toollog.errors import ConfigError
+from tarx_toollog.model import Exchange, Trajectory
+from tarx_toollog.store.engine import reader_engine, store_errors, writer_engine
+from tarx_toollog.store.filters import Filters
+from tarx_toollog.store.migrate import prepare, require_current
+from tarx_toollog.store.reader import Reader
+from tarx_toollog.store.writer import Writer
+
+_OPCODES = 10_000  # virtual-machine steps between two looks at the clock: about 0.1 ms
+
+
+class QueryResult(NamedTuple):
+    """What a query gave: column names and an iterator over the rows."""
+
+    columns: list[str]
+    rows: Iterator[tuple[Any, ...]]
+
+
+class ToolLog:
+    """An open store.
+
+    Example::
+
+        with ToolLog.open("toollog.db") as log:
+            for trajectory in log.trajectories(tools={"tarx_remember"}, since="7d"):
+                print(trajectory.signature)
+    """
+
+    def __init__(self, settings: Settings, engine: sa.Engine) -> None:
+        self.settings = settings
+        self.engine = engine
+        self._writer = Writer()
+
+    @classmethod
+    def open(
+        cls, database: str | Path | None = None, *, read_only: bool = True, settings: Settings | None = None
+    ) -> "ToolLog":
+        """Open a store.
+
+        Args:
+            database: Path of the SQLite file; from the settings when left out.
+            read_only: Open without the possibility to write. Otherwise a missing database is made and an
+                older one upgraded.
+            settings: Settings to use instead of those in force.
+
+        Raises:
+            StoreError: There is no such database, or it cannot be used as it is.
+        """
+        settings = settings or Settings.load(database=None if database is None else str(database))
+        if database is not None and settings.database != str(database):
+            settings = settings.model_copy(update={"database": str(database)})
+        engine = reader_engine(settings) if read_only else writer_engine(settings)
+        try:
+            if read_only:
+                require_current(engine, settings)
+            else:
+                prepare(engine, settings)
+        except BaseException:
+            engine.dispose()
+            raise
+        return cls(settings, engine)
+
+    def trajectories(
+        self,
+        filters: Filters | None = None,
+        *,
+        since: str | None = None,
+        until: str | None = None,
+        tools: Iterable[str] = (),
+        models: Iterable[str] = (),
+        conversation: str | None = None,
+        limit: int | None = None,
+    ) -> Iterator[Trajectory]:
+        """Yield the turns that match, oldest conversation first.
+
+        Args:
+            filters: What to take; made from the other arguments when left out.
+            since: From this moment on: ``7d``, ``24h``, or an ISO date or time.
+            until: Up to this moment.
+            tools: Tools, one of which was called.
+            models: Model names, as requested or as answered.
+            conversation: The uid of a conversation, its beginning, or the client's own id.
+            limit: At most this many.
+
+        Raises:
+            ConfigError: A time cannot be read.
+        """
+        filters = filters or Filters.parse(
+            since=since, until=until, tools=tools, models=models, conversation=conversation, limit=limit
+        )
+        with store_errors(self.settings), self.engine.connect() as connection:
+            yield from Reader(connection).trajectories(filters)
+
+    def exchange(self, uid: str) -> Exchange:
+        """Return one exchange; the beginning of its uid will do.
+
+        Raises:
+            NothingMatchedError: None fits, or several do.
+        """
+        with store_errors(self.settings), self.engine.connect() as connection:
+            return Reader(connection).exchange(uid)
+
+    def exchange_by_id(self, exchange_id: int) -> Exchange:
+        """Return the exchange with this internal key."""
+        with store_errors(self.settings), self.engine.connect() as connection:
+            return Reader(connection).exchange_by_id(exchange_id)
+
+    def write(self, exchanges: Iterable[Exchange]) -> list[int]:
+        """Write exchanges in one transaction and return their internal keys."""
+        try:
+            with store_errors(self.settings), self.engine.begin() as connection:
+                ids = [self._writer.write(connection, item).id for item in exchanges]
+                self._writer.settle(connection)
+                return ids
+        except BaseException:
+            self._writer.forget()
+            raise
+
+    def query(self, sql: str, *, limit: int | None = None, timeout_s: float = 30.0) -> QueryResult:
+        """Run one SELECT of a person's own, read-only and limited in time.
+
+        Args:
+            sql: One statement.
+            limit: Rows to give at most.
+            timeout_s: Seconds after which the query is ended.
+
+        Raises:
+            ConfigError: The statement is wrong, would write, or took too long.
+        """
+        with store_errors(self.settings):
+            # A connection of its own: the limits below must not stay on one that writes.
+            connection = reader_engine(self.settings).connect()
+        try:
+            raw = connection.connection.dbapi_connection
+            if isinstance(raw, sqlite3.Connection):
+                deadline = time.monotonic() + timeout_s
+                raw.set_progress_handler(lambda: int(time.monotonic() > deadline), _OPCODES)
+                raw.set_authorizer(_authorize)
+            cursor = connection.exec_driver_sql(sql)
+            if not cursor.returns_rows:
+                raise ConfigError("that statement returns no rows", hint="only SELECT is possible here")
+            return QueryResult(list(cursor.keys()), _rows(connection, cursor, limit, timeout_s))
+        except (sa.exc.DBAPIError, sqlite3.Error) as error:
+            connection.close()
+            raise _query_error(error, timeout_s) from error
+        except BaseException:
+            connection.close()
+            raise
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+    def __enter__(self) -> "ToolLog":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+_READS = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE})
+
+
+def _authorize(action: int, first: str | None, _second: str | None, _db: str | None, _view: str | None) -> int:
+    if action == sqlite3.SQLITE_FUNCTION and _second == "load_extension":
+        return sqlite3.SQLITE_DENY
+    # ATTACH would open any file of the user's, PRAGMA would undo query_only; both are denied with the writes.
+    return sqlite3.SQLITE_OK if action in _READS else sqlite3.SQLITE_DENY
+
+
+def _rows(
+    connection: sa.Connection, cursor: sa.CursorResult[Any], limit: int | None, timeout_s: float
+) -> Iterator[tuple[Any, ...]]:
+    try:
+        for number, row in enumerate(cursor):
+            if limit is not None and number >= limit:
+                return
+            yield tuple(row)
+    except (sa.exc.DBAPIError, sqlite3.Error) as error:
+        raise _query_error(error, timeout_s) from error
+    finally:
+        connection.close()
+
+
+def _query_error(error: Exception, timeout_s: float) -> ConfigError:
+    text = str(error.orig if isinstance(error, sa.exc.DBAPIError) else error)
+    if "interrupted" in text:
+        return ConfigError(f"the query took longer than {timeout_s:g} s", hint="filter more, or raise --timeout")
+    if "not authorized" in text or "prohibited" in text or "readonly" in text:
+        return ConfigError("only SELECT is possible here", hint="open the file with sqlite3 to change it")
+    return ConfigError(f"SQL: {text}", hint="docs/schema.md lists tables, views and columns")

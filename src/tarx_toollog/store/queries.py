@@ -1,0 +1,377 @@
+"""The questions that the command line asks: figures, lists, one thing in full, and the state of the file.
+
+Every function takes an engine that may only read. Lists go newest first, in pages by key, so that a million
+rows cost no more memory than a thousand. Rows are dicts with the column names of the views.
+"""
+
+import sqlite3
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from tarx_toollog.errors import ConfigError, NothingMatchedError
+from tarx_toollog.store.filters import Filters, conversation_ids, exchange_conditions
+from tarx_toollog.store.schema import conversation, exchange, gap, message, node, tool_call, tool_result, turn
+from tarx_toollog.store.types import UtcDateTime
+from tarx_toollog.store.views import V_TOOL_STATS
+
+Row = dict[str, Any]
+
+PAGE = 500  # rows a query: few round trips, and well below SQLite's limit of bound parameters
+_LOCK_WAIT_S = 2.0  # our own writer holds the lock for milliseconds; whoever holds it longer is in the way
+_MAX_DAMAGE = 100  # integrity_check may report every row; a hundred lines say it
+
+_MODEL = sa.func.coalesce(exchange.c.response_model, exchange.c.request_model)
+_ANSWER = message.alias("answer")
+
+LIST_COMMAND = {"exchange": "log list", "conversation": "conversations list"}
+"""The command that lists the ids of a thing."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeDetail:
+    """One exchange in full: its facts, the messages that the model got, its answer and its calls."""
+
+    facts: Row
+    messages: list[Row]
+    answer: Row | None
+    calls: list[Row]
+
+
+@dataclass(frozen=True, slots=True)
+class TurnDetail:
+    """One turn of a conversation: what the user said, and the steps, each an answer with its calls."""
+
+    facts: Row
+    steps: list[Row]
+
+
+def status(engine: sa.Engine) -> Row:
+    """Return the figures of ``v_health``, the conversations, and the first and last capture."""
+    with engine.connect() as connection:
+        figures: Row = {name: count for name, count, _ in connection.execute(sa.text("SELECT * FROM v_health"))}
+        figures["conversations"] = connection.scalar(sa.select(sa.func.count()).select_from(conversation))
+        times = connection.execute(
+            sa.select(sa.func.min(exchange.c.started_at), sa.func.max(exchange.c.started_at)).where(
+                exchange.c.run_id.is_(None)
+            )
+        ).one()
+    return figures | {"first_at": times[0], "last_at": times[1]}
+
+
+def exchanges(engine: sa.Engine, filters: Filters) -> Iterator[Row]:
+    """Yield exchanges, newest first, each with the names of its calls."""
+    left, before = filters.limit, None
+    while left is None or left > 0:
+        query = _exchange_list().where(*exchange_conditions(filters)).order_by(exchange.c.id.desc())
+        if before is not None:
+            query = query.where(exchange.c.id < before)
+        rows = _with_tools(engine, query.limit(min(left or PAGE, PAGE)))
+        if not rows:
+            return
+        before = rows[-1]["id"]
+        left = None if left is None else left - len(rows)
+        yield from rows
+
+
+def newer_exchanges(engine: sa.Engine, after: int, unfinished: Sequence[int], filters: Filters) -> list[Row]:
+    """Return exchanges that came after the key ``after``, and those of ``unfinished``, oldest first.
+
+    Open ones are returned whatever the filters say, because nobody knows yet what they will have called.
+    """
+    is_new = (exchange.c.id > after) | exchange.c.id.in_(unfinished)
+    meant = sa.and_(*exchange_conditions(filters)) | (exchange.c.outcome == "open")
+    query = _exchange_list().where(is_new, meant).order_by(exchange.c.id).limit(PAGE)
+    return _with_tools(engine, query)
+
+
+def exchange_detail(engine: sa.Engine, name: str) -> ExchangeDetail:
+    """Return the exchange whose uid is, or begins with, ``name``.
+
+    Raises:
+        NothingMatchedError: There is none.
+        ConfigError: There are several.
+    """
+    with engine.connect() as connection:
+        key = _one_key(connection, "exchange", exchange, exchange.c.uid.startswith(name, autoescape=True), name)
+        source = exchange.outerjoin(conversation, conversation.c.id == exchange.c.conversation_id)
+        facts = connection.execute(
+            sa.select(conversation.c.uid.label("conversation_uid"), exchange)
+            .select_from(source)
+            .where(exchange.c.id == key)
+        ).one()
+        messages = _path(connection, facts.system_node_id) + _path(connection, facts.input_node_id)
+        answers = _path(connection, facts.output_node_id, only_last=True)
+        calls = _calls(connection, tool_call.c.exchange_id == key)
+    shown = {k: v for k, v in facts._asdict().items() if not k.endswith(("_id", "_sem")) or k == "response_id"}
+    return ExchangeDetail(shown, messages, answers[0] if answers else None, calls)
+
+
+def tool_stats(engine: sa.Engine, filters: Filters) -> list[Row]:
+    """Return ``v_tool_stats``, most called first; with filters, the same figures over fewer calls."""
+    conditions = {
+        "called_at >= :since": sa.bindparam("since", filters.since, UtcDateTime),
+        "called_at < :until": sa.bindparam("until", filters.until, UtcDateTime),
+        "tool IN :tools": sa.bindparam("tools", sorted(filters.tools), expanding=True),
+        "model IN :models": sa.bindparam("models", sorted(filters.models), expanding=True),
+        "outcome IN :outcomes": sa.bindparam("outcomes", sorted(filters.outcomes), expanding=True),
+    }
+    chosen = {text: bind for text, bind in conditions.items() if bind.value}
+    with engine.connect() as connection:
+        if filters.conversation:
+            uids = connection.scalars(
+                sa.select(conversation.c.uid).where(conversation.c.id.in_(conversation_ids(filters.conversation)))
+            ).all()
+            chosen["conversation_uid IN :uids"] = sa.bindparam("uids", list(uids), expanding=True)
+        calls = f"(SELECT * FROM v_tool_calls WHERE {' AND '.join(['1 = 1', *chosen])}) AS chosen"  # noqa: S608
+        # The view's own SELECT over fewer calls, so that no figure is defined twice.
+        query = sa.text(V_TOOL_STATS.select.replace("FROM v_tool_calls", f"FROM {calls}"))
+        typed = query.bindparams(*chosen.values()).columns(*map(_stat_column, V_TOOL_STATS.columns))
+        found = [dict(zip(V_TOOL_STATS.columns, row, strict=True)) for row in connection.execute(typed)]
+    found.sort(key=lambda row: (-row["calls"], row["tool"], row["model"] or ""))
+    return found[: filters.limit]
+
+
+def conversations(engine: sa.Engine, filters: Filters) -> Iterator[Row]:
+    """Yield conversations with an exchange that is meant, newest first, with their counts."""
+    meant = sa.select(exchange.c.conversation_id).where(*exchange_conditions(filters))
+    left, before = filters.limit, None
+    while left is None or left > 0:
+        query = _conversation_list().where(conversation.c.id.in_(meant)).order_by(conversation.c.id.desc())
+        if before is not None:
+            query = query.where(conversation.c.id < before)
+        with engine.connect() as connection:
+            rows = [row._asdict() for row in connection.execute(query.limit(min(left or PAGE, PAGE)))]
+        if not rows:
+            return
+        before = rows[-1]["id"]
+        left = None if left is None else left - len(rows)
+        yield from rows
+
+
+def conversation_detail(engine: sa.Engine, name: str) -> tuple[Row, list[TurnDetail]]:
+    """Return the conversation called ``name`` and its turns, in order.
+
+    Raises:
+        NothingMatchedError: There is none.
+        ConfigError: There are several.
+    """
+    with engine.connect() as connection:
+        meant = conversation.c.id.in_(conversation_ids(name))
+        key = _one_key(connection, "conversation", conversation, meant, name)
+        facts = connection.execute(_conversation_list().where(conversation.c.id == key)).one()._asdict()
+        turns = connection.execute(
+            sa.select(turn, message.c.content.label("user_text"))
+            .outerjoin(message, message.c.id == turn.c.user_message_id)
+            .where(turn.c.conversation_id == key)
+            .order_by(turn.c.turn_no)
+        ).all()
+        steps = [row._asdict() for row in connection.execute(_step_list(key))]
+        calls = _calls(connection, tool_call.c.conversation_id == key)
+    for step in steps:
+        step["calls"] = [call for call in calls if call["exchange_id"] == step["id"]]
+    details = [TurnDetail(row._asdict(), [step for step in steps if step["turn_no"] == row.turn_no]) for row in turns]
+    return facts, details
+
+
+def losses(engine: sa.Engine) -> list[Row]:
+    """Return the loss ledger, one row a kind."""
+    count = sa.func.coalesce(sa.func.sum(gap.c.n), 0)
+    query = sa.select(gap.c.kind, count.label("n")).group_by(gap.c.kind).order_by(gap.c.kind)
+    with engine.connect() as connection:
+        return [row._asdict() for row in connection.execute(query)]
+
+
+def finished(engine: sa.Engine, uids: Collection[str]) -> set[str]:
+    """Return those of ``uids`` that are stored with their end."""
+    wanted, found = list(uids), set[str]()
+    with engine.connect() as connection:
+        for start in range(0, len(wanted), PAGE):
+            part = exchange.c.uid.in_(wanted[start : start + PAGE])
+            found.update(connection.scalars(sa.select(exchange.c.uid).where(part, exchange.c.outcome != "open")))
+    return found
+
+
+def last_key(engine: sa.Engine) -> int:
+    """Return the highest key of an exchange, 0 when there is none."""
+    with engine.connect() as connection:
+        return connection.scalar(sa.select(sa.func.max(exchange.c.id))) or 0
+
+
+def damage(engine: sa.Engine) -> list[str]:
+    """Return what SQLite's own checks object to; nothing when the file is sound."""
+    if engine.dialect.name != "sqlite":
+        return []
+    with engine.connect() as connection:
+        found = [row[0] for row in connection.exec_driver_sql(f"PRAGMA integrity_check({_MAX_DAMAGE})")]
+        broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchmany(_MAX_DAMAGE)
+    problems = [text for text in found if text != "ok"]
+    return problems + [f"{row[0]} row {row[1]} refers to a row of {row[2]} that is not there" for row in broken]
+
+
+def copy_database(engine: sa.Engine, target: Path) -> None:
+    """Write a compact, consistent copy to ``target``, an empty file, also while others write.
+
+    Raises:
+        ConfigError: The database is not an SQLite file.
+    """
+    if engine.dialect.name != "sqlite":
+        raise ConfigError("only an SQLite database can be copied to a file", hint="use pg_dump for PostgreSQL")
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        # The connection is mode=ro, so our file stays safe; query_only would forbid writing the copy as well.
+        connection.exec_driver_sql("PRAGMA query_only=OFF")
+        connection.exec_driver_sql("VACUUM INTO ?", (str(target),))
+
+
+def write_obstacle(path: Path) -> str:
+    """Return what keeps a writer from the SQLite file at ``path``, in SQLite's words; empty when nothing does."""
+    connection = sqlite3.connect(path, timeout=_LOCK_WAIT_S, isolation_level=None)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+    except sqlite3.DatabaseError as error:
+        return str(error)
+    finally:
+        connection.close()
+    return ""
+
+
+def sqlite_version() -> tuple[int, ...]:
+    """Return the version of the SQLite library that this Python uses."""
+    return sqlite3.sqlite_version_info
+
+
+def _exchange_list() -> sa.Select[Any]:
+    source = exchange.outerjoin(conversation, conversation.c.id == exchange.c.conversation_id)
+    return sa.select(
+        exchange.c.id,
+        exchange.c.uid.label("exchange_uid"),
+        exchange.c.started_at,
+        conversation.c.uid.label("conversation_uid"),
+        exchange.c.turn_no,
+        exchange.c.step_no,
+        exchange.c.leg,
+        _MODEL.label("model"),
+        exchange.c.outcome,
+        exchange.c.finish_reason,
+        exchange.c.n_messages,
+        exchange.c.n_tools,
+        exchange.c.n_tool_calls,
+        exchange.c.input_tokens,
+        exchange.c.output_tokens,
+        exchange.c.total_ms,
+    ).select_from(source)
+
+
+def _stat_column(name: str) -> sa.ColumnClause[Any]:
+    return sa.column(name, UtcDateTime) if name.endswith("_at") else sa.column(name)
+
+
+def _with_tools(engine: sa.Engine, query: sa.Select[Any]) -> list[Row]:
+    names: dict[int, list[str]] = {}
+    with engine.connect() as connection:
+        rows = [row._asdict() for row in connection.execute(query)]
+        calls = sa.select(tool_call.c.exchange_id, tool_call.c.name).order_by(
+            tool_call.c.exchange_id, tool_call.c.choice, tool_call.c.ordinal
+        )
+        for key, name in connection.execute(calls.where(tool_call.c.exchange_id.in_([row["id"] for row in rows]))):
+            names.setdefault(key, []).append(name)
+    for row in rows:
+        row["tools"] = " ".join(names.get(row["id"], ()))
+    return rows
+
+
+def _conversation_list() -> sa.Select[Any]:
+    def count(what: sa.ColumnElement[Any], table: sa.Table) -> sa.ScalarSelect[Any]:
+        return sa.select(what).where(table.c.conversation_id == conversation.c.id).scalar_subquery()
+
+    return sa.select(
+        conversation.c.id,
+        conversation.c.uid.label("conversation_uid"),
+        conversation.c.source,
+        conversation.c.external_id,
+        conversation.c.first_at,
+        conversation.c.last_at,
+        count(sa.func.count(), turn).label("n_turns"),
+        count(sa.func.count(), exchange).label("n_exchanges"),
+        count(sa.func.count(), tool_call).label("n_tool_calls"),
+        count(sa.func.coalesce(sa.func.sum(turn.c.n_bad_calls), 0), turn).label("n_bad_calls"),
+        count(sa.func.coalesce(sa.func.sum(turn.c.n_error_results), 0), turn).label("n_error_results"),
+    )
+
+
+def _step_list(key: int) -> sa.Select[Any]:
+    return (
+        sa.select(
+            exchange.c.id,
+            exchange.c.uid.label("exchange_uid"),
+            exchange.c.turn_no,
+            exchange.c.step_no,
+            exchange.c.started_at,
+            exchange.c.outcome,
+            exchange.c.error_text,
+            exchange.c.total_ms,
+            _ANSWER.c.content.label("answer"),
+        )
+        .select_from(
+            exchange.outerjoin(node, node.c.id == exchange.c.output_node_id).outerjoin(
+                _ANSWER, _ANSWER.c.id == node.c.message_id
+            )
+        )
+        .where(exchange.c.conversation_id == key, exchange.c.n_inner == 0)
+        .order_by(exchange.c.turn_no, exchange.c.step_no, exchange.c.id)
+    )
+
+
+def _calls(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> list[Row]:
+    query = (
+        sa.select(
+            *(column for column in tool_call.c if column.name not in ("id", "conversation_id", "tool_definition_id")),
+            message.c.content.label("result"),
+            tool_result.c.is_error.label("result_is_error"),
+            tool_result.c.match_how,
+            tool_result.c.latency_ms,
+        )
+        .select_from(
+            tool_call.outerjoin(tool_result, tool_result.c.tool_call_id == tool_call.c.id).outerjoin(
+                message, message.c.id == tool_result.c.message_id
+            )
+        )
+        .where(condition)
+        .order_by(tool_call.c.exchange_id, tool_call.c.choice, tool_call.c.ordinal)
+    )
+    return [row._asdict() for row in connection.execute(query)]
+
+
+def _path(connection: sa.Connection, node_id: int | None, *, only_last: bool = False) -> list[Row]:
+    """Return the messages on the path that ends at ``node_id``, first message first."""
+    if node_id is None:
+        return []
+    path = sa.select(node.c.id, node.c.parent_id, node.c.message_id, node.c.depth).where(node.c.id == node_id)
+    if only_last:
+        steps: sa.CTE = path.cte("path")
+    else:
+        steps = path.cte("path", recursive=True)
+        above = sa.select(node.c.id, node.c.parent_id, node.c.message_id, node.c.depth)
+        steps = steps.union_all(above.join(steps, steps.c.parent_id == node.c.id))
+    columns = (message.c.role, message.c.content, message.c.name, message.c.tool_call_id, message.c.extra)
+    query = sa.select(*columns).join(steps, steps.c.message_id == message.c.id).order_by(steps.c.depth)
+    return [row._asdict() for row in connection.execute(query)]
+
+
+def _one_key(
+    connection: sa.Connection, what: str, table: sa.Table, condition: sa.ColumnElement[bool], name: str
+) -> int:
+    rows = connection.execute(
+        sa.select(table.c.id, table.c.uid).where(condition).order_by(table.c.id.desc()).limit(PAGE)
+    ).all()
+    exact = [row for row in rows if row.uid == name]
+    if len(chosen := exact or rows) == 1:
+        return int(chosen[0].id)
+    if not chosen:
+        raise NothingMatchedError(f"no {what} {name!r}", hint=f"`toollog {LIST_COMMAND[what]}` shows their ids")
+    shown = ", ".join(row.uid for row in chosen[:3])
+    raise ConfigError(f"{name!r} fits {len(chosen)} {what}s", hint=f"give more of the id, for example {shown}")

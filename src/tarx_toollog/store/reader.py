@@ -1,0 +1,310 @@
+"""Rows in, ``Exchange`` and ``Trajectory`` out: the exact inverse of ``store.writer``.
+
+"Exact" means: every message, definition and parameter equals what was on the wire as JSON. White space and key
+order of the body are not kept; where a body could not be decoded without loss, its raw bytes are
+(setting ``keep_raw``).
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+import sqlalchemy as sa
+
+from tarx_toollog.canonical import parse_json
+from tarx_toollog.errors import NothingMatchedError
+from tarx_toollog.model import (
+    EPOCH,
+    Choice,
+    Exchange,
+    LoggedCall,
+    Outcome,
+    Request,
+    Response,
+    Step,
+    Timing,
+    ToolCall,
+    Trajectory,
+    Usage,
+)
+from tarx_toollog.store.filters import Filters, turn_conditions
+from tarx_toollog.store.schema import (
+    choice,
+    conversation,
+    exchange,
+    message,
+    node,
+    run,
+    tool_call,
+    tool_definition,
+    tool_result,
+    toolset,
+    toolset_item,
+    turn,
+)
+from tarx_toollog.wire.openai_chat import message_from_raw, tool_from_raw
+from tarx_toollog.wire.openai_fields import build_message
+
+PAGE = 200  # turns per query: a cursor that stays open would pin the WAL for the whole export
+
+
+class Reader:
+    """Reads on one connection. Toolsets, which most exchanges share, are read once."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+        self._tools: dict[int, tuple[str, tuple[Mapping[str, Any], ...]]] = {}
+
+    def exchange(self, uid: str) -> Exchange:
+        """Return the exchange with this uid; the beginning of a uid will do when only one fits.
+
+        Raises:
+            NothingMatchedError: None fits, or several do.
+        """
+        query = sa.select(exchange).where(exchange.c.uid.startswith(uid, autoescape=True)).limit(2)
+        rows = self._connection.execute(query).all()
+        if len(rows) != 1:
+            problem = "several exchanges begin" if rows else "no exchange begins"
+            raise NothingMatchedError(f"{problem} with {uid!r}", hint="`toollog log list` shows their ids")
+        return self._exchange(rows[0])
+
+    def exchange_by_id(self, exchange_id: int) -> Exchange:
+        """Return the exchange with this internal key."""
+        row = self._connection.execute(sa.select(exchange).where(exchange.c.id == exchange_id)).one()
+        return self._exchange(row)
+
+    def history(self, node_id: int | None) -> list[dict[str, Any]]:
+        """Return the messages from the start of a history to ``node_id``, as they stood on the wire."""
+        if node_id is None:
+            return []
+        columns = (node.c.id, node.c.parent_id, node.c.message_id, node.c.depth)
+        path = sa.select(*columns).where(node.c.id == node_id).cte("path", recursive=True)
+        path = path.union_all(sa.select(*columns).join(path, node.c.id == path.c.parent_id))
+        query = sa.select(message).join(path, path.c.message_id == message.c.id).order_by(path.c.depth)
+        return [raw_message(row) for row in self._connection.execute(query)]
+
+    def trajectories(self, filters: Filters) -> Iterator[Trajectory]:
+        """Yield the turns that match, oldest conversation first, with their steps."""
+        last = (0, 0)
+        left = filters.limit
+        while left is None or left > 0:
+            page = PAGE if left is None else min(PAGE, left)
+            rows = self._turns(filters, last, page)
+            for row in rows:
+                yield self._trajectory(row)
+                last = (row.conversation_id, row.turn_no)
+            if len(rows) < page:
+                return
+            left = None if left is None else left - len(rows)
+
+    # ---- exchange ---------------------------------------------------------------------------------------------------
+
+    def _exchange(self, row: sa.Row[Any]) -> Exchange:
+        hint, source = self._hint(row)
+        return Exchange(
+            uid=row.uid,
+            leg=row.leg,
+            protocol=row.protocol,
+            method=row.method,
+            route=row.route,
+            started_ns=_to_ns(row.started_at),
+            outcome=Outcome(row.outcome),
+            http_status=row.http_status,
+            request=self._request(row),
+            response=self._response(row),
+            timing=Timing(row.first_byte_ms, row.first_tool_ms, row.total_ms),
+            error_type=row.error_type,
+            error_text=row.error_text,
+            notes=tuple(row.notes),
+            conversation_hint=hint,
+            hint_source=source,
+            outer_uid=self._uid(exchange, row.outer_exchange_id),
+            client_key=row.client_key,
+            user_agent=row.user_agent,
+            upstream=row.upstream,
+            run_uid=self._uid(run, row.run_id),
+            request_size=row.request_size,
+            response_size=row.response_size,
+        )
+
+    def _request(self, row: sa.Row[Any]) -> Request | None:
+        if row.params is None:
+            return None
+        raws = self.history(row.system_node_id) + self.history(row.input_node_id)
+        key, tools = self._toolset(row.toolset_id)
+        return Request(
+            model=row.request_model,
+            messages=tuple(message_from_raw(raw) for raw in raws),
+            tools=tuple(tool_from_raw(dict(raw)) for raw in tools),
+            params=row.params,
+            tools_key=key,
+        )
+
+    def _response(self, row: sa.Row[Any]) -> Response | None:
+        if row.terminated is None:
+            return None
+        return Response(
+            response_id=row.response_id,
+            model=row.response_model,
+            choices=tuple(self._choices(row.id)),
+            usage=_usage(row),
+            terminated=row.terminated,
+            prompt_ms=row.prompt_ms,
+            predicted_ms=row.predicted_ms,
+            error=row.error_body,
+            error_in_stream=row.error_in_stream,
+            extra=row.response_extra,
+        )
+
+    def _choices(self, exchange_id: int) -> Iterator[Choice]:
+        calls: dict[int, list[ToolCall]] = {}
+        query = sa.select(tool_call).where(tool_call.c.exchange_id == exchange_id).order_by(tool_call.c.ordinal)
+        for row in self._connection.execute(query):
+            calls.setdefault(row.choice, []).append(_call(row))
+        query = (
+            sa.select(choice.c.choice, choice.c.finish_reason, choice.c.finish_reason_raw, *message.c)
+            .join(message, message.c.id == choice.c.message_id)
+            .where(choice.c.exchange_id == exchange_id)
+            .order_by(choice.c.choice)
+        )
+        for row in self._connection.execute(query):
+            answer = build_message(raw_message(row), tuple(calls.get(row.choice, ())))
+            yield Choice(row.choice, answer, row.finish_reason, row.finish_reason_raw)
+
+    def _toolset(self, toolset_id: int | None) -> tuple[str | None, tuple[Mapping[str, Any], ...]]:
+        if toolset_id is None:
+            return None, ()
+        if toolset_id not in self._tools:
+            key = self._connection.execute(
+                sa.select(toolset.c.tools_key).where(toolset.c.id == toolset_id)
+            ).scalar_one()
+            query = (
+                sa.select(tool_definition.c.raw)
+                .join(toolset_item, toolset_item.c.tool_definition_id == tool_definition.c.id)
+                .where(toolset_item.c.toolset_id == toolset_id)
+                .order_by(toolset_item.c.position)
+            )
+            self._tools[toolset_id] = key, tuple(self._connection.execute(query).scalars())
+        return self._tools[toolset_id]
+
+    def _hint(self, row: sa.Row[Any]) -> tuple[str | None, str | None]:
+        if row.conversation_how not in ("header", "path", "body"):
+            return None, None
+        query = sa.select(conversation.c.external_id).where(conversation.c.id == row.conversation_id)
+        return self._connection.execute(query).scalar(), row.conversation_how
+
+    def _uid(self, table: sa.Table, row_id: int | None) -> str | None:
+        if row_id is None:
+            return None
+        return cast("str", self._connection.execute(sa.select(table.c.uid).where(table.c.id == row_id)).scalar_one())
+
+    # ---- trajectories -----------------------------------------------------------------------------------------------
+
+    def _turns(self, filters: Filters, after: tuple[int, int], page: int) -> list[sa.Row[Any]]:
+        query = (
+            sa.select(turn, conversation.c.uid.label("conversation_uid"))
+            .join(conversation, conversation.c.id == turn.c.conversation_id)
+            .where(
+                sa.tuple_(turn.c.conversation_id, turn.c.turn_no) > sa.tuple_(*map(sa.literal, after)),
+                *turn_conditions(filters),
+            )
+            .order_by(turn.c.conversation_id, turn.c.turn_no)
+            .limit(page)
+        )
+        return list(self._connection.execute(query))
+
+    def _trajectory(self, row: sa.Row[Any]) -> Trajectory:
+        query = (
+            sa.select(exchange)
+            .where(
+                exchange.c.conversation_id == row.conversation_id,
+                exchange.c.turn_no == row.turn_no,
+                exchange.c.n_inner == 0,
+            )
+            .order_by(exchange.c.step_no, exchange.c.id)
+        )
+        steps = [self._step(step) for step in self._connection.execute(query)]
+        return Trajectory(row.conversation_uid, row.turn_no, tuple(steps), row.signature, row.status)
+
+    def _step(self, row: sa.Row[Any]) -> Step:
+        output = self.history(row.output_node_id)[-1:] if row.output_node_id is not None else []
+        return Step(
+            exchange_uid=row.uid,
+            step_no=row.step_no,
+            started_at=row.started_at,
+            model=row.response_model or row.request_model,
+            messages=tuple(self.history(row.system_node_id) + self.history(row.input_node_id)),
+            tools=self._toolset(row.toolset_id)[1],
+            params=row.params or {},
+            output=output[0] if output else None,
+            tool_calls=tuple(self._logged_calls(row.id)),
+            outcome=Outcome(row.outcome),
+            finish_reason=row.finish_reason,
+            input_tokens=row.input_tokens,
+            output_tokens=row.output_tokens,
+            protocol=row.protocol,
+        )
+
+    def _logged_calls(self, exchange_id: int) -> Iterator[LoggedCall]:
+        query = (
+            sa.select(tool_call, tool_result.c.is_error, message.c.content)
+            .outerjoin(tool_result, tool_result.c.tool_call_id == tool_call.c.id)
+            .outerjoin(message, message.c.id == tool_result.c.message_id)
+            .where(tool_call.c.exchange_id == exchange_id, tool_call.c.choice == 0)
+            .order_by(tool_call.c.ordinal)
+        )
+        for row in self._connection.execute(query):
+            yield LoggedCall(
+                uid=row.uid,
+                name=row.name,
+                arguments=row.arguments,
+                argument_state=row.argument_state,
+                schema_state=row.schema_state,
+                offered=row.offered,
+                complete=row.complete,
+                origin=row.origin,
+                call_id=row.call_id,
+                result_text=row.content,
+                result_is_error=row.is_error,
+            )
+
+
+def raw_message(row: sa.Row[Any]) -> dict[str, Any]:
+    """Return a message as it stood on the wire; the inverse of ``content.message_values``."""
+    raw: dict[str, Any] = {}
+    if "role" not in row.extra and row.role:
+        raw["role"] = row.role
+    if row.content_kind != "absent":
+        raw["content"] = parse_json(row.content) if row.content_kind == "json" else row.content
+    for key in ("name", "tool_call_id"):
+        value = getattr(row, key)
+        if value is not None and key not in row.extra:
+            raw[key] = value
+    extra: dict[str, Any] = row.extra
+    return raw | extra
+
+
+def _call(row: sa.Row[Any]) -> ToolCall:
+    return ToolCall(
+        name=row.name,
+        arguments=row.arguments,
+        call_id=row.call_id,
+        id_state=row.id_state,
+        choice=row.choice,
+        ordinal=row.ordinal,
+        wire_index=row.wire_index,
+        origin=row.origin,
+        complete=row.complete,
+        quirks=tuple(row.quirks),
+        emitted_ms=row.emitted_ms,
+    )
+
+
+def _usage(row: sa.Row[Any]) -> Usage | None:
+    if row.usage_source is None:
+        return None
+    return Usage(row.input_tokens, row.output_tokens, row.cached_tokens, row.reasoning_tokens, row.usage_source)
+
+
+def _to_ns(moment: datetime) -> int:
+    return (moment - EPOCH) // timedelta(microseconds=1) * 1000

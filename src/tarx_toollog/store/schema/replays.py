@@ -1,0 +1,92 @@
+"""Replay: scenarios, runs, trials and scores, in the same store as the traffic they came from."""
+
+import sqlalchemy as sa
+
+from tarx_toollog.canonical import HASH_SIZE
+from tarx_toollog.store.schema.columns import id_column, metadata, one_of, reference, uid_column
+from tarx_toollog.store.types import JsonText, SafeText, UtcDateTime
+
+run = sa.Table(
+    "run",
+    metadata,
+    id_column(),
+    uid_column(),
+    sa.Column("name", SafeText, nullable=False, unique=True, comment="Name on the command line."),
+    sa.Column("tag", SafeText, nullable=False, comment="Tag of the scenarios that it replays."),
+    sa.Column("model", SafeText, nullable=False, comment="Model name sent to the endpoint."),
+    sa.Column("endpoint", SafeText, nullable=False, comment="Base URL of the model server."),
+    sa.Column("mode", sa.String(16), nullable=False, comment="teacher_forced: each step gets the logged history."),
+    sa.Column("params", JsonText, nullable=False, comment="Sampling parameters that replace the logged ones."),
+    sa.Column(
+        "server",
+        JsonText,
+        comment="What the server said of itself: model file, quantization, context, template.",
+    ),
+    sa.Column("status", sa.String(16), nullable=False, comment="running, finished or aborted."),
+    sa.Column("started_at", UtcDateTime, nullable=False, comment="Start."),
+    sa.Column("ended_at", UtcDateTime, comment="End; NULL while it runs."),
+    one_of("status", ("running", "finished", "aborted")),
+    comment="One model over a set of scenarios.",
+)
+
+scenario = sa.Table(
+    "scenario",
+    metadata,
+    id_column(),
+    uid_column(),
+    sa.Column("tag", SafeText, nullable=False, comment="Name of the set it belongs to."),
+    sa.Column("hash", sa.LargeBinary(HASH_SIZE), nullable=False, comment="Content hash of the definition."),
+    sa.Column("conversation_uid", sa.String(36), nullable=False, comment="Conversation that it was frozen from."),
+    sa.Column("turn_no", sa.Integer, nullable=False, comment="Turn that it was frozen from."),
+    sa.Column("signature", SafeText, nullable=False, comment="Names of the expected calls in order, joined by >."),
+    sa.Column("n_steps", sa.Integer, nullable=False, comment="Model decisions in it."),
+    sa.Column(
+        "tier",
+        sa.String(12),
+        nullable=False,
+        comment="Trust in the expectation: bronze means logged, not verified.",
+    ),
+    sa.Column("definition", JsonText, nullable=False, comment="The frozen steps: messages, tools, expected calls."),
+    sa.Column("created_at", UtcDateTime, nullable=False, comment="When it was frozen."),
+    sa.UniqueConstraint("tag", "hash"),
+    comment="A replayable test, frozen from one turn.",
+)
+
+trial = sa.Table(
+    "trial",
+    metadata,
+    id_column(),
+    reference("run_id", "run", "The run.", nullable=False),
+    reference("scenario_id", "scenario", "The scenario.", nullable=False, index=True),
+    sa.Column("step_no", sa.Integer, nullable=False, comment="Step of the scenario, from 1."),
+    sa.Column("attempt", sa.Integer, nullable=False, comment="Repetition, from 1."),
+    reference(
+        "exchange_id",
+        "exchange",
+        "The exchange that it made; NULL when the endpoint could not be reached.",
+        index=True,
+    ),
+    sa.Column(
+        "status",
+        sa.String(12),
+        nullable=False,
+        comment="ok (answered), model_error (the model's doing) or infra_error.",
+    ),
+    sa.Column("error", SafeText, comment="What went wrong."),
+    sa.Column("created_at", UtcDateTime, nullable=False, comment="When."),
+    sa.UniqueConstraint("run_id", "scenario_id", "step_no", "attempt"),
+    one_of("status", ("ok", "model_error", "infra_error")),
+    comment="One step of one scenario, asked once.",
+)
+
+score = sa.Table(
+    "score",
+    metadata,
+    id_column(),
+    reference("trial_id", "trial", "The trial.", nullable=False),
+    sa.Column("scorer", sa.String(32), nullable=False, comment="Name of the scorer."),
+    sa.Column("value", sa.Float, comment="0–1; NULL when it does not apply."),
+    sa.Column("detail", JsonText, comment="Why."),
+    sa.UniqueConstraint("trial_id", "scorer"),
+    comment="What a scorer gave a trial.",
+)

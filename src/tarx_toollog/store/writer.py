@@ -1,0 +1,287 @@
+"""``Exchange`` in, rows out. ``store.reader`` is its exact inverse.
+
+An exchange is written in two phases, because a generation lasts tens of seconds and the tool results that a
+request carries should not wait for it: *begin* (everything that the request says, outcome ``open``) and *finish*
+(everything that the answer says). An exchange that arrives whole takes both steps in one transaction. Writing is
+idempotent by ``uid``: what is already finished is left alone, so the journal may be read again after a crash.
+"""
+
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from tarx_toollog.ids import uuid7
+from tarx_toollog.model import Choice, Exchange, Outcome, Request, ToolCall, ToolDefinition
+from tarx_toollog.store import linker
+from tarx_toollog.store.content import Content
+from tarx_toollog.store.links import link_values, relink_early, write_results
+from tarx_toollog.store.lookup import SqlLookup
+from tarx_toollog.store.schema import (
+    choice,
+    exchange,
+    node,
+    run,
+    tool_call,
+)
+from tarx_toollog.store.turns import TurnKey, refresh_turns
+from tarx_toollog.store.verdicts import CallVerdict, judge_call
+
+
+class RawBodies(NamedTuple):
+    """Raw bytes to keep with an exchange; None where they are not kept."""
+
+    request: bytes | None = None
+    response: bytes | None = None
+
+
+class Stored(NamedTuple):
+    """What became of an exchange."""
+
+    id: int
+    changed: bool
+    """False when it was in the store already, finished."""
+
+
+_KNOWN = sa.select(exchange.c.id, exchange.c.outcome).where(exchange.c.uid == sa.bindparam("uid"))
+_RUN = sa.select(run.c.id).where(run.c.uid == sa.bindparam("uid"))
+_INSERT = sa.insert(exchange).returning(exchange.c.id)
+_UPDATE = sa.update(exchange).where(exchange.c.id == sa.bindparam("exchange_id"))
+_COUNT_INNER = _UPDATE.values(n_inner=exchange.c.n_inner + 1)
+_BEGUN = (
+    sa.select(
+        exchange.c.conversation_id,
+        exchange.c.turn_no,
+        exchange.c.step_no,
+        exchange.c.input_node_id,
+        node.c.hash,
+        node.c.sem,
+        node.c.depth,
+    )
+    .select_from(exchange)
+    .outerjoin(node, node.c.id == exchange.c.input_node_id)
+    .where(exchange.c.id == sa.bindparam("exchange_id"))
+)
+_NEW_CHOICE = sa.insert(choice)
+_NEW_CALL = sa.insert(tool_call)
+
+
+class Writer:
+    """Writes exchanges on connections of one database. Not thread-safe: one writer per database.
+
+    Args:
+        writer_id: Row of ``writer`` to sign with; None for replays and imports.
+    """
+
+    def __init__(self, writer_id: int | None = None) -> None:
+        self._writer_id = writer_id
+        self._content = Content()
+        self._touched: set[TurnKey] = set()
+
+    def forget(self) -> None:
+        """Drop what is remembered of rows; call it after a rollback."""
+        self._content.forget()
+        self._touched.clear()
+
+    def write(self, connection: sa.Connection, item: Exchange, raw: RawBodies | None = None) -> Stored:
+        """Write an exchange, whole or only begun, inside the caller's transaction; ``settle`` must follow."""
+        row = connection.execute(_KNOWN, {"uid": item.uid}).first()
+        if row is not None and (row.outcome != Outcome.OPEN or item.outcome is Outcome.OPEN):
+            return Stored(row.id, changed=False)
+        exchange_id = self._begin(connection, item, raw) if row is None else int(row.id)
+        if item.outcome is not Outcome.OPEN:
+            self._finish(connection, exchange_id, item, raw)
+        return Stored(exchange_id, changed=True)
+
+    def settle(self, connection: sa.Connection) -> None:
+        """Bring the turns up to date, once for all exchanges of a transaction; call it before the commit."""
+        refresh_turns(connection, self._touched)
+        self._touched.clear()
+
+    def interrupt(self, connection: sa.Connection, condition: sa.ColumnElement[bool]) -> int:
+        """Close the open exchanges that match as ``interrupted``; return how many there were."""
+        query = sa.select(exchange.c.id, exchange.c.conversation_id, exchange.c.turn_no).where(
+            exchange.c.outcome == Outcome.OPEN, condition
+        )
+        rows = connection.execute(query).all()
+        for row in rows:
+            connection.execute(_UPDATE, {"exchange_id": row.id, "outcome": Outcome.INTERRUPTED})
+            if row.conversation_id is not None:
+                self._touched.add((row.conversation_id, row.turn_no))
+        self.settle(connection)
+        return len(rows)
+
+    # ---- begin ------------------------------------------------------------------------------------------------------
+
+    def _begin(self, connection: sa.Connection, item: Exchange, raw: RawBodies | None) -> int:
+        values = _begin_values(item)
+        values["writer_id"] = self._writer_id
+        if item.request is not None:
+            values |= self._request_values(connection, item.request)
+        if raw is not None and raw.request is not None:
+            values["raw_request_id"] = self._content.raw_body(connection, raw.request)
+        link = None
+        if item.run_uid is not None:
+            values["run_id"] = connection.execute(_RUN, {"uid": item.run_uid}).scalar_one()
+        else:
+            link = linker.link(item, SqlLookup(connection))
+            values |= link_values(connection, item, link)
+        exchange_id = int(connection.execute(_INSERT, values).scalar_one())
+        if link is not None:
+            if link.outer_id is not None:
+                connection.execute(_COUNT_INNER, {"exchange_id": link.outer_id})
+            self._touched |= write_results(
+                connection, self._content, exchange_id, values["conversation_id"], item, link.first_new
+            )
+            self._touched.add((values["conversation_id"], link.turn_no))
+        return exchange_id
+
+    def _request_values(self, connection: sa.Connection, request: Request) -> dict[str, Any]:
+        leading, history = linker.split_leading(request.messages)
+        input_node_id, _, input_sem = self._content.history(connection, history)
+        asked = next((message for message in reversed(history) if message.role == "user"), None)
+        return {
+            "system_node_id": self._content.history(connection, leading)[0],
+            "input_node_id": input_node_id,
+            "input_sem": input_sem,
+            "user_message_id": None if asked is None else self._content.message(connection, asked),
+            "toolset_id": None
+            if request.tools_key is None
+            else self._content.toolset(connection, request.tools, request.tools_key),
+        }
+
+    # ---- finish -----------------------------------------------------------------------------------------------------
+
+    def _finish(self, connection: sa.Connection, exchange_id: int, item: Exchange, raw: RawBodies | None) -> None:
+        values = _finish_values(item) | {"exchange_id": exchange_id}
+        if raw is not None and raw.response is not None:
+            values["raw_response_id"] = self._content.raw_body(connection, raw.response)
+        begun = connection.execute(_BEGUN, {"exchange_id": exchange_id}).one()
+        choices = item.response.choices if item.response else ()
+        for answer in choices:
+            self._write_choice(connection, exchange_id, answer)
+        if choices:
+            depth = 0 if begun.depth is None else begun.depth + 1
+            values["output_node_id"], _, values["output_sem"] = self._content.history(
+                connection, [choices[0].message], begun.input_node_id, begun.hash, begun.sem, depth
+            )
+        self._write_calls(connection, exchange_id, begun, item)
+        connection.execute(_UPDATE, values)
+        if begun.conversation_id is not None:
+            self._touched.add((begun.conversation_id, begun.turn_no))
+            if choices:
+                self._touched |= relink_early(connection, self._content, exchange_id, item, values["output_sem"])
+
+    def _write_choice(self, connection: sa.Connection, exchange_id: int, answer: Choice) -> None:
+        values = {
+            "exchange_id": exchange_id,
+            "choice": answer.index,
+            "message_id": self._content.message(connection, answer.message),
+            "finish_reason": answer.finish_reason,
+            "finish_reason_raw": answer.finish_reason_raw,
+        }
+        connection.execute(_NEW_CHOICE, values)
+
+    def _write_calls(self, connection: sa.Connection, exchange_id: int, begun: Any, item: Exchange) -> None:
+        calls = [c for answer in (item.response.choices if item.response else ()) for c in answer.message.tool_calls]
+        if not calls:
+            return
+        offered: dict[str, ToolDefinition] = {}
+        for tool in item.request.tools if item.request else ():
+            offered.setdefault(tool.name, tool)
+        place = {
+            "exchange_id": exchange_id,
+            "conversation_id": begun.conversation_id,
+            "turn_no": begun.turn_no,
+            "step_no": begun.step_no,
+        }
+        rows = []
+        for call in calls:
+            definition = offered.get(call.name)
+            definition_id = self._content.tool_definition(connection, definition) if definition else None
+            rows.append(_call_values(call, judge_call(call, offered), definition_id) | place)
+        connection.execute(_NEW_CALL, rows)
+
+
+def _call_values(call: ToolCall, verdict: CallVerdict, definition_id: int | None) -> dict[str, Any]:
+    return {
+        "uid": uuid7(),
+        "choice": call.choice,
+        "ordinal": call.ordinal,
+        "wire_index": call.wire_index,
+        "call_id": call.call_id,
+        "id_state": call.id_state,
+        "name": call.name,
+        "tool_definition_id": definition_id,
+        "arguments": call.arguments,
+        "origin": call.origin,
+        "complete": call.complete,
+        "quirks": list(call.quirks),
+        "emitted_ms": call.emitted_ms,
+        **verdict._asdict(),
+    }
+
+
+def _begin_values(item: Exchange) -> dict[str, Any]:
+    request = item.request
+    return {
+        "uid": item.uid,
+        "leg": item.leg,
+        "protocol": item.protocol,
+        "method": item.method,
+        "route": item.route,
+        "stream": request.stream if request else False,
+        "started_at": item.started_at,
+        "outcome": Outcome.OPEN,
+        "n_inner": 0,
+        "n_tools": len(request.tools) if request else 0,
+        "n_messages": len(request.messages) if request else 0,
+        "n_tool_calls": 0,
+        "params": dict(request.params) if request else None,
+        "request_model": request.model if request else None,
+        "client_key": item.client_key,
+        "user_agent": item.user_agent,
+        "upstream": item.upstream,
+        "request_size": item.request_size,
+        "response_size": 0,
+        "notes": list(item.notes),
+    }
+
+
+def _finish_values(item: Exchange) -> dict[str, Any]:
+    response = item.response
+    values: dict[str, Any] = {
+        "outcome": item.outcome,
+        "http_status": item.http_status,
+        "error_type": item.error_type,
+        "error_text": item.error_text,
+        "first_byte_ms": item.timing.first_byte_ms,
+        "first_tool_ms": item.timing.first_tool_ms,
+        "total_ms": item.timing.total_ms,
+        "response_size": item.response_size,
+        "notes": list(item.notes),
+    }
+    if response is None:
+        return values
+    first = response.choices[0] if response.choices else None
+    values |= {
+        "response_id": response.response_id,
+        "response_model": response.model,
+        "terminated": response.terminated,
+        "prompt_ms": response.prompt_ms,
+        "predicted_ms": response.predicted_ms,
+        "error_body": None if response.error is None else dict(response.error),
+        "error_in_stream": response.error_in_stream,
+        "response_extra": dict(response.extra),
+        "finish_reason": first.finish_reason if first else None,
+        "finish_reason_raw": first.finish_reason_raw if first else None,
+        "n_tool_calls": sum(len(answer.message.tool_calls) for answer in response.choices),
+    }
+    if response.usage is not None:
+        values |= {
+            "input_tokens": response.usage.input_tokens,
+            "output_tokens": response.usage.output_tokens,
+            "cached_tokens": response.usage.cached_tokens,
+            "reasoning_tokens": response.usage.reasoning_tokens,
+            "usage_source": response.usage.source,
+        }
+    return values

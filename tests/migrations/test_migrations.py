@@ -1,0 +1,139 @@
+"""Two roads lead to the schema, and both must arrive at the same place."""
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from tarx_toollog import ToolLog
+from tarx_toollog.config import Settings
+from tarx_toollog.errors import SchemaOutdatedError, SchemaTooNewError, StoreError
+from tarx_toollog.store import migrate
+from tarx_toollog.store.engine import writer_engine
+from tarx_toollog.store.schema import SCHEMA_REVISION, metadata
+from tests.support.builders import assistant, exchange, user
+
+
+def shape(path: Path) -> dict[str, Any]:
+    """Return everything about the tables of a database that a program could notice."""
+    engine = sa.create_engine(f"sqlite:///{path}")
+    inspector = sa.inspect(engine)
+    found: dict[str, Any] = {}
+    for table in inspector.get_table_names():
+        found[table] = {
+            "columns": [(c["name"], str(c["type"]), c["nullable"]) for c in inspector.get_columns(table)],
+            "primary key": inspector.get_pk_constraint(table)["constrained_columns"],
+            "indexes": sorted((i["name"] or "", i["column_names"]) for i in inspector.get_indexes(table)),
+            "unique": sorted((u["name"] or "", u["column_names"]) for u in inspector.get_unique_constraints(table)),
+            "foreign keys": sorted(
+                (f["constrained_columns"], f["referred_table"]) for f in inspector.get_foreign_keys(table)
+            ),
+            "checks": sorted(str(c["name"]) for c in inspector.get_check_constraints(table)),
+        }
+    found["views"] = sorted(inspector.get_view_names())
+    engine.dispose()
+    return found
+
+
+def migrated(path: Path) -> Settings:
+    """Make a database by the migrations alone."""
+    settings = Settings(database=str(path))
+    engine = writer_engine(settings)
+    migrate._upgrade(engine)
+    engine.dispose()
+    return settings
+
+
+def test_a_new_database_equals_a_migrated_one(tmp_path: Path) -> None:
+    migrate.upgrade(Settings(database=str(tmp_path / "new.db")))
+    migrated(tmp_path / "old.db")
+
+    assert shape(tmp_path / "new.db") == shape(tmp_path / "old.db")
+
+
+def test_the_migrations_make_what_the_code_declares(tmp_path: Path) -> None:
+    engine = writer_engine(migrated(tmp_path / "t.db"))
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection)
+        differences = compare_metadata(context, metadata)
+    engine.dispose()
+
+    assert [] == differences
+
+
+def test_the_code_writes_the_newest_revision() -> None:
+    script = ScriptDirectory(str(migrate.migrations_dir()))
+
+    assert [SCHEMA_REVISION] == script.get_heads()
+
+
+def test_upgrading_twice_changes_nothing(tmp_path: Path) -> None:
+    settings = Settings(database=str(tmp_path / "t.db"))
+
+    assert migrate.upgrade(settings).is_new
+    assert migrate.upgrade(settings).is_current
+
+
+def test_views_are_made_again_when_the_schema_is_upgraded(tmp_path: Path) -> None:
+    settings = migrated(tmp_path / "t.db")
+    with sqlite3.connect(tmp_path / "t.db") as connection:
+        connection.execute("DROP VIEW v_tool_stats")
+        connection.execute("DROP VIEW v_tool_calls")
+        connection.execute("CREATE VIEW v_tool_calls AS SELECT 1 AS stale")
+    connection.close()
+    engine = writer_engine(settings)
+    migrate._upgrade(engine)
+    engine.dispose()
+
+    with ToolLog.open(settings=settings) as log:
+        assert "call_uid" in log.query("SELECT * FROM v_tool_calls").columns
+
+
+def test_a_newer_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+    settings = migrated(tmp_path / "t.db")
+    with sqlite3.connect(tmp_path / "t.db") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+
+    for read_only in (True, False):
+        with pytest.raises(SchemaTooNewError, match="9999"):
+            ToolLog.open(settings=settings, read_only=read_only)
+
+
+def test_a_database_of_another_program_is_refused(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "t.db") as connection:
+        connection.execute("CREATE TABLE recipes (id INTEGER)")
+    connection.close()
+
+    with pytest.raises(StoreError, match="another program"):
+        ToolLog.open(tmp_path / "t.db", read_only=False)
+
+
+def test_an_empty_file_is_not_a_store_for_a_reader(tmp_path: Path) -> None:
+    (tmp_path / "t.db").touch()
+
+    with pytest.raises(SchemaOutdatedError):
+        ToolLog.open(tmp_path / "t.db")
+
+
+def test_a_missing_database_says_how_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(StoreError) as caught:
+        ToolLog.open(tmp_path / "none.db")
+
+    assert "toollog serve" in caught.value.hint
+    assert not (tmp_path / "none.db").exists()
+
+
+def test_the_file_is_readable_for_its_owner_only(tmp_path: Path) -> None:
+    path = tmp_path / "private" / "t.db"
+    with ToolLog.open(path, read_only=False) as log:
+        log.write([exchange([user("Hello")], assistant("Hi"))])
+        modes = {p.name: oct(p.stat().st_mode & 0o777) for p in path.parent.iterdir()}
+
+    assert {"t.db": "0o600", "t.db-wal": "0o600", "t.db-shm": "0o600"} == modes
+    assert 0o700 == path.parent.stat().st_mode & 0o777
