@@ -1,0 +1,231 @@
+"""One exchange as a tap sees it: what every tap calls, in order, and what keeps its errors away from the chat.
+
+::
+
+    capture = Capture.begin(recorder, leg=…, …)      # or None: nothing to capture
+    capture.request_data(b"…")*  capture.request_done()
+    capture.response_start(200, headers)
+    capture.response_data(b"…")*                     # before the piece goes on to the client
+    capture.end(final_seen=True)                     # exactly once
+
+*Theory.* Pieces are kept by reference and reach the journal together: at the latest ``checkpoint_ms`` after they
+came, and always **before** the piece that carries the end of the content goes on to the client. So a client never
+holds an answer that a killed process would lose, and a stream costs one write instead of one per token.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Concatenate, ParamSpec
+
+from tarx_toollog.capture.headers import KEPT_REQUEST_HEADERS, KEPT_RESPONSE_HEADERS, RawHeaders, first, kept
+from tarx_toollog.capture.recorder import Recorder, Run
+from tarx_toollog.model import Leg
+from tarx_toollog.store.journal import FrameParts, Kind, begin_payload, chunks_payload, json_payload
+from tarx_toollog.wire.raw import Begin, End, ResponseStart
+from tarx_toollog.wire.terminator import TerminatorScanner
+
+FLUSH_BYTES = 64 * 1024  # a fast stream is written in pieces of this size rather than held in memory
+
+P = ParamSpec("P")
+
+
+def _guarded(method: Callable[Concatenate["Capture", P], None]) -> Callable[Concatenate["Capture", P], None]:
+    """Swallow and count whatever goes wrong in ``method``: capture never hurts the host."""
+
+    def call(self: "Capture", /, *args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            method(self, *args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - any error of ours must stay here
+            self.recorder.failed(error)
+
+    call.__doc__ = method.__doc__
+    return call
+
+
+class Capture:
+    """One exchange while it happens. Made by ``begin``; no method raises."""
+
+    __slots__ = (
+        "_begun_size",
+        "_buffered",
+        "_chunks",
+        "_ended",
+        "_frames",
+        "_last_flush_ns",
+        "_meta",
+        "_request",
+        "_request_size",
+        "_response_kept",
+        "_response_size",
+        "_run",
+        "_scanner",
+        "_start_ns",
+        "_uid_bytes",
+        "recorder",
+        "uid",
+    )
+
+    def __init__(self, recorder: Recorder, meta: Begin, uid_bytes: bytes, start_ns: int) -> None:
+        self.recorder = recorder
+        self.uid = meta.uid
+        self._meta = meta
+        self._uid_bytes = uid_bytes
+        self._start_ns = start_ns
+        self._request: list[bytes] = []
+        self._request_size = 0
+        self._begun_size: int | None = None
+        self._run: Run | None = None
+        self._ended = False
+        self._frames: list[FrameParts] = []
+        self._chunks: list[tuple[int, bytes]] = []
+        self._buffered = 0
+        self._response_kept = 0
+        self._response_size = 0
+        self._last_flush_ns = start_ns
+        self._scanner: TerminatorScanner | None = None
+
+    @classmethod
+    def begin(
+        cls,
+        recorder: Recorder,
+        *,
+        leg: Leg,
+        method: str,
+        path: str,
+        headers: RawHeaders,
+        client_key: str | None,
+        upstream: str | None = None,
+        conversation_hint: str | None = None,
+        hint_source: str | None = None,
+        outer_uid: str | None = None,
+    ) -> "Capture | None":
+        """Begin an exchange; None when even that fails."""
+        try:
+            uid, uid_bytes = recorder.new_uid()
+            meta = Begin(
+                uid=uid,
+                leg=leg,
+                method=method,
+                path=path,
+                started_ns=time.time_ns() // 1000 * 1000,  # the database keeps microseconds
+                headers=kept(headers, KEPT_REQUEST_HEADERS),
+                client_key=client_key,
+                upstream=upstream,
+                conversation_hint=conversation_hint,
+                hint_source=hint_source,
+                outer_uid=outer_uid,
+            )
+            return cls(recorder, meta, uid_bytes, time.monotonic_ns())
+        except Exception as error:  # noqa: BLE001 - see _guarded
+            recorder.failed(error, lost=True)
+            return None
+
+    @property
+    def request_body(self) -> bytes:
+        """The request body as far as it was kept."""
+        return b"".join(self._request)
+
+    @_guarded
+    def request_data(self, data: bytes) -> None:
+        """Take a piece of the request body."""
+        data = bytes(data)  # the same object, unless somebody lends us a buffer that is going to change
+        room = self.recorder.settings.max_request_bytes - self._request_size
+        self._request_size += len(data)
+        if room > 0:
+            self._request.append(data[:room])
+
+    @_guarded
+    def request_done(self) -> None:
+        """The request body is complete: from here on the exchange survives the death of the process."""
+        self._add_begin()
+        self._flush()
+
+    @_guarded
+    def response_start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Take status and headers of the response."""
+        self._add_begin()  # an answer that did not wait for the request, a refusal as a rule
+        pairs = list(headers)
+        start = ResponseStart(status, kept(pairs, KEPT_RESPONSE_HEADERS), time.monotonic_ns() - self._start_ns)
+        self._frames.append((Kind.RESPONSE, self._uid_bytes, json_payload(start)))
+        length = first(pairs, b"content-length") or ""
+        content_type = first(pairs, b"content-type") or ""
+        encoding = first(pairs, b"content-encoding") or ""
+        size = int(length) if length.isascii() and length.isdecimal() else None
+        self._scanner = TerminatorScanner(content_type, size, encoding)
+
+    @_guarded
+    def response_data(self, data: bytes) -> None:
+        """Take a piece of the response body; call it before the piece goes on to the client."""
+        data = bytes(data)
+        now = self.recorder.last_activity_ns = time.monotonic_ns()
+        room = self.recorder.settings.max_response_bytes - self._response_kept
+        self._response_size += len(data)
+        if room > 0:
+            piece = data if len(data) <= room else data[:room]
+            self._response_kept += len(piece)
+            self._buffered += len(piece)
+            self._chunks.append((now - self._start_ns, piece))
+        ends_content = self._scanner is None or self._scanner.feed(data)
+        waited_ms = (now - self._last_flush_ns) // 1_000_000
+        if ends_content or self._buffered >= FLUSH_BYTES or waited_ms >= self.recorder.settings.checkpoint_ms:
+            self._flush()
+
+    def end(
+        self,
+        *,
+        final_seen: bool = False,
+        disconnected: bool = False,
+        exception: BaseException | None = None,
+        exception_side: str | None = None,
+    ) -> None:
+        """The exchange is over; later calls do nothing."""
+        if self._ended:
+            return
+        self._ended = True
+        try:
+            end = End(
+                offset_ns=time.monotonic_ns() - self._start_ns,
+                final_seen=final_seen,
+                disconnected=disconnected,
+                exception=None if exception is None else _error_text(exception),
+                exception_side=exception_side,
+                body_size=self._response_size,
+            )
+            self._add_begin()  # a client that left before the body was complete
+            self._take_chunks()
+            self._frames.append((Kind.END, self._uid_bytes, json_payload(end)))
+            self._flush()
+        except Exception as error:  # noqa: BLE001 - see _guarded
+            self.recorder.failed(error, lost=True)
+        self._request, self._frames = [], []  # a task that outlives the request may hold this object
+
+    def _add_begin(self) -> None:
+        # Once as a rule. Again when the answer began before the request was complete: the last one counts.
+        if self._begun_size != self._request_size:
+            payload = begin_payload(self._meta, self._request, self._request_size)
+            self._frames.append((Kind.BEGIN, self._uid_bytes, payload))
+            self._begun_size = self._request_size
+
+    def _take_chunks(self) -> None:
+        if self._chunks:
+            self._frames.append((Kind.CHUNKS, self._uid_bytes, chunks_payload(self._chunks)))
+            self._chunks = []
+            self._buffered = 0
+
+    def _flush(self) -> None:
+        # Frames stay in the list until they are written: after a full disk the next flush brings them all.
+        self._take_chunks()
+        try:
+            if self._frames:
+                self._run = self.recorder.append(self._frames, self._run)
+                self._frames = []
+        finally:
+            # Also after a failure: the next try comes with the next checkpoint, not with the next token.
+            self.recorder.last_activity_ns = self._last_flush_ns = time.monotonic_ns()
+
+
+def _error_text(error: BaseException) -> str:
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001 - an error that cannot even say what it is must not cost the exchange
+        return type(error).__name__

@@ -1,0 +1,49 @@
+"""Headers: an allow-list. Authorization, cookies and keys are never kept, in no form but a keyed hash."""
+
+import re
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+
+KEPT_REQUEST_HEADERS = frozenset(
+    {b"content-type", b"content-encoding", b"accept", b"user-agent", b"x-request-id", b"traceparent"}
+)
+KEPT_RESPONSE_HEADERS = frozenset(
+    {b"content-type", b"content-encoding", b"content-length", b"transfer-encoding", b"x-request-id", b"server"}
+)
+_IDENTITY_HEADERS = (b"authorization", b"x-api-key", b"user-agent")
+_SESSION_PATH = re.compile(r"/s/([^/]{1,128})/v1/")
+
+RawHeaders = Iterable[tuple[bytes, bytes]]
+
+
+def kept(headers: RawHeaders, names: frozenset[bytes]) -> tuple[tuple[str, str], ...]:
+    """Return the headers on an allow-list, names in lower case."""
+    return tuple(
+        (name.lower().decode("latin-1"), value.decode("latin-1")) for name, value in headers if name.lower() in names
+    )
+
+
+def first(headers: RawHeaders, name: bytes) -> str | None:
+    """Return the first value of a header."""
+    return next((value.decode("latin-1") for key, value in headers if key.lower() == name), None)
+
+
+def client_key(headers: RawHeaders, host: str, secret: bytes) -> str:
+    """Return a keyed hash that tells clients apart without naming them.
+
+    Clients on one address differ by their credentials or at least by their program. The secret stays in a
+    file beside the journal, so the key cannot be computed from a guess.
+    """
+    found = {name.lower(): value for name, value in headers}
+    identity = b"\0".join([host.encode(), *(found.get(name, b"") for name in _IDENTITY_HEADERS)])
+    return blake2b(identity, key=secret, digest_size=8).hexdigest()
+
+
+def conversation_hint(path: str, headers: RawHeaders, names: Sequence[str]) -> tuple[str | None, str | None]:
+    """Return the conversation id that the client gave, and whether a header or the path holds it."""
+    wanted = {name.lower().encode("latin-1"): rank for rank, name in enumerate(names)}
+    found = [(wanted[k.lower()], v) for k, v in headers if k.lower() in wanted and v]
+    if found:
+        return min(found)[1].decode("latin-1")[:256], "header"
+    match = _SESSION_PATH.match(path)
+    return (match[1], "path") if match else (None, None)

@@ -1,0 +1,220 @@
+"""The httpx tap: on the leg from the Workbench to the model.
+
+A Workbench that runs the tool loop itself makes several model calls for one inbound request; only this tap sees
+them. Streams pass unbuffered, and bytes are taken as they came, before any content decoding.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import httpx
+
+from tarx_toollog.capture.capture import Capture
+from tarx_toollog.capture.context import inbound
+from tarx_toollog.capture.headers import conversation_hint
+from tarx_toollog.capture.recorder import Recorder, recorder_or_none
+from tarx_toollog.config import Settings
+from tarx_toollog.wire.protocols import is_model_route
+
+
+class ToolLogTransport(httpx.AsyncBaseTransport, httpx.BaseTransport):
+    """An httpx transport that logs each exchange with a model, for async and sync clients.
+
+    Example::
+
+        client = httpx.AsyncClient(transport=ToolLogTransport(), base_url="http://127.0.0.1:11435")
+        openai.AsyncOpenAI(http_client=client, base_url="http://127.0.0.1:11435/v1", api_key="none")
+
+    Args:
+        inner: The transport that does the work; httpx's own when left out.
+        settings: Settings to use; those in force when left out.
+    """
+
+    def __init__(
+        self,
+        inner: httpx.AsyncBaseTransport | httpx.BaseTransport | None = None,
+        *,
+        settings: Settings | None = None,
+    ) -> None:
+        self._async_inner = inner if isinstance(inner, httpx.AsyncBaseTransport) else None
+        self._sync_inner = inner if isinstance(inner, httpx.BaseTransport) else None
+        self._recorder = recorder_or_none(settings)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send one request."""
+        if self._async_inner is None:
+            self._async_inner = httpx.AsyncHTTPTransport()
+        capture = _begin(self._recorder, request)
+        if capture is None:
+            return await self._async_inner.handle_async_request(request)
+        stream = request.stream
+        request.stream = _AsyncRequestTee(stream, capture)
+        try:
+            response = await self._async_inner.handle_async_request(request)
+        except BaseException as error:
+            _end(capture, error)
+            raise
+        finally:
+            request.stream = stream  # a redirect or a new attempt sends the same request again
+        return _tapped(response, _AsyncResponseTee, capture)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send one request."""
+        if self._sync_inner is None:
+            self._sync_inner = httpx.HTTPTransport()
+        capture = _begin(self._recorder, request)
+        if capture is None:
+            return self._sync_inner.handle_request(request)
+        stream = request.stream
+        request.stream = _RequestTee(stream, capture)
+        try:
+            response = self._sync_inner.handle_request(request)
+        except BaseException as error:
+            _end(capture, error)
+            raise
+        finally:
+            request.stream = stream
+        return _tapped(response, _ResponseTee, capture)
+
+    async def aclose(self) -> None:
+        """Close the inner transport."""
+        if self._async_inner is not None:
+            await self._async_inner.aclose()
+
+    def close(self) -> None:
+        """Close the inner transport."""
+        if self._sync_inner is not None:
+            self._sync_inner.close()
+
+
+class _AsyncRequestTee(httpx.AsyncByteStream):
+    def __init__(self, stream: Any, capture: Capture) -> None:
+        self._stream = stream
+        self._capture = capture
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for data in self._stream:
+            self._capture.request_data(data)
+            yield data
+        self._capture.request_done()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+class _RequestTee(httpx.SyncByteStream):
+    def __init__(self, stream: Any, capture: Capture) -> None:
+        self._stream = stream
+        self._capture = capture
+
+    def __iter__(self) -> Iterator[bytes]:
+        for data in self._stream:
+            self._capture.request_data(data)
+            yield data
+        self._capture.request_done()
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+class _AsyncResponseTee(httpx.AsyncByteStream):
+    def __init__(self, stream: Any, capture: Capture) -> None:
+        self._stream = stream
+        self._capture = capture
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for data in self._stream:
+                self._capture.response_data(data)
+                yield data
+        except BaseException as error:
+            _end(self._capture, error)
+            raise
+        self._capture.end(final_seen=True)
+
+    async def aclose(self) -> None:
+        # Closed before the end: the application hung up. After the end this call does nothing.
+        self._capture.end(disconnected=True)
+        await self._stream.aclose()
+
+
+class _ResponseTee(httpx.SyncByteStream):
+    def __init__(self, stream: Any, capture: Capture) -> None:
+        self._stream = stream
+        self._capture = capture
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            for data in self._stream:
+                self._capture.response_data(data)
+                yield data
+        except BaseException as error:
+            _end(self._capture, error)
+            raise
+        self._capture.end(final_seen=True)
+
+    def close(self) -> None:
+        self._capture.end(disconnected=True)
+        self._stream.close()
+
+
+def _tapped(
+    response: httpx.Response, tee: "type[_AsyncResponseTee | _ResponseTee]", capture: Capture
+) -> httpx.Response:
+    capture.response_start(response.status_code, response.headers.raw)
+    if response.is_closed and isinstance(response.stream, httpx.ByteStream):
+        # From a cache or a mock: the body is there already, and nobody will ask its stream for it.
+        for data in response.stream:
+            capture.response_data(data)
+        capture.end(final_seen=True)
+    else:
+        response.stream = tee(response.stream, capture)
+    return response
+
+
+def _begin(recorder: Recorder | None, request: httpx.Request) -> Capture | None:
+    if recorder is None or isinstance(request.stream, _AsyncRequestTee | _RequestTee):
+        return None  # two taps on one another: the outer one sees it
+    try:
+        path = request.url.path
+        if not is_model_route(request.method, path):
+            return None
+        inside = inbound.get()
+        outer = inside.capture if inside is not None else None
+        body = _body(request)
+        if outer is not None and body and body == outer.request_body:
+            return None  # passed on unchanged: the middleware has this exchange already
+        hint, source = conversation_hint(path, request.headers.raw, recorder.settings.conversation_headers)
+        if hint is None and inside is not None:
+            hint, source = inside.conversation_hint, inside.hint_source
+        return Capture.begin(
+            recorder,
+            leg="transport",
+            method=request.method,
+            path=path,
+            headers=request.headers.raw,
+            client_key=inside.client_key if inside else None,
+            upstream=f"{request.url.scheme}://{request.url.netloc.decode('ascii')}",  # without user and password
+            conversation_hint=hint,
+            hint_source=source,
+            outer_uid=outer.uid if outer else None,
+        )
+    except Exception as error:  # noqa: BLE001 - any error of ours must stay here
+        recorder.failed(error)
+        return None
+
+
+def _body(request: httpx.Request) -> bytes | None:
+    try:
+        return request.content
+    except httpx.RequestNotRead:  # a streamed upload: not the shape of a chat
+        return None
+
+
+def _end(capture: Capture, error: BaseException) -> None:
+    if not isinstance(error, Exception):
+        # GeneratorExit or cancellation: whoever reads the answer has stopped.
+        capture.end(disconnected=True)
+        return
+    side = "timeout" if isinstance(error, httpx.TimeoutException) else "upstream"
+    capture.end(exception=error, exception_side=side)

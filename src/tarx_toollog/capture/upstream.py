@@ -1,0 +1,152 @@
+"""The proxy's way to the model server: httpx's transport interface over aiohttp, true to the byte.
+
+aiohttp, because httpx's own pool looks at every connection for each request, which makes 1,000 concurrent streams
+four times slower. Not the ``httpx-aiohttp`` package: it joins repeated headers, rewrites percent-encoded paths, and
+reports a refused or reset connection as a timeout.
+
+The target comes as bytes in the extension ``target``; scheme, host and port are those of the base URL, whatever
+the target looks like.
+"""
+
+import asyncio
+from base64 import b64encode
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+
+import aiohttp
+import httpx
+from multidict import CIMultiDict
+from yarl import URL
+
+MAX_HEADER_BYTES = 64 * 1024  # what uvicorn takes from a client; aiohttp would give up at 8 KiB
+
+
+class Upstream(httpx.AsyncBaseTransport):
+    """Sends requests to one model server and streams its answers. Belongs to one event loop.
+
+    Args:
+        base_url: The server; it may have a path, and user and password for servers behind a gate.
+        connect_timeout_s: Seconds to wait for a connection.
+        read_timeout_s: Seconds of silence to bear.
+    """
+
+    def __init__(self, base_url: str, *, connect_timeout_s: float, read_timeout_s: float) -> None:
+        self._base = URL(base_url, encoded=True)
+        self._session = aiohttp.ClientSession(
+            # No limit of our own: 1,000 streams must not queue for 100 connections. A new connection for each
+            # request: llama-server closes them without a word, and a chat must not fail because of that.
+            connector=aiohttp.TCPConnector(limit=0, force_close=True),
+            # An answer may run for as long as it likes, as long as it runs.
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout_s, sock_read=read_timeout_s),
+            auto_decompress=False,
+            trust_env=False,
+            cookie_jar=aiohttp.DummyCookieJar(),  # the cookies of one client are nothing to the next
+            # An Accept-Encoding that the client did not send would bring it an answer that it cannot read.
+            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+            max_line_size=MAX_HEADER_BYTES,
+            max_field_size=MAX_HEADER_BYTES,
+        )
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send one request.
+
+        Raises:
+            httpx.TimeoutException: No connection, or no answer, in time.
+            httpx.TransportError: No connection, or no answer that could be read.
+        """
+        with _as_httpx_errors():
+            answer = await self._session.request(
+                request.method,
+                self._url(request.extensions["target"]),
+                headers=self._headers(request.headers.raw),
+                data=None if isinstance(request.stream, httpx.ByteStream) else request.stream,
+                allow_redirects=False,
+            )
+        _end_with_connection(answer)
+        return httpx.Response(answer.status, headers=answer.raw_headers, stream=_Body(answer))
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+    def __del__(self) -> None:
+        # A server without lifespan events never says when it ends. No connection outlives its request, so there is
+        # nothing to close, and the complaint about a session that was not closed would only alarm people.
+        self._session.detach()
+
+    def _url(self, target: bytes) -> URL:
+        path, _, query = target.decode("latin-1").partition("?")
+        return URL.build(
+            scheme=self._base.scheme,
+            host=self._base.raw_host or "",
+            port=self._base.port,
+            path=self._base.raw_path.rstrip("/") + path,
+            query_string=query,
+            encoded=True,  # as the client wrote it
+        )
+
+    def _headers(self, pairs: list[tuple[bytes, bytes]]) -> CIMultiDict[str]:
+        headers = CIMultiDict((_text(name), _text(value)) for name, value in pairs)
+        if self._base.user is not None and "authorization" not in headers:
+            login = f"{self._base.user}:{self._base.password or ''}"
+            headers["authorization"] = f"Basic {b64encode(login.encode()).decode()}"
+        return headers
+
+
+def _end_with_connection(answer: aiohttp.ClientResponse) -> None:
+    """See that the body ends when the connection does.
+
+    aiohttp 3.14 closes a connection on which a broken chunk comes, tells the reader nothing and stops the clock of
+    ``sock_read``: without this the client would wait for ever.
+    """
+    content = answer.content
+    protocol = None if answer.connection is None else answer.connection.protocol
+    closed = None if protocol is None else protocol.closed
+
+    def check(_closed: asyncio.Future[None]) -> None:
+        if not content.is_eof() and content.exception() is None:
+            content.set_exception(aiohttp.ClientPayloadError("the answer breaks the rules of HTTP"))
+
+    if closed is not None:
+        closed.add_done_callback(check)
+
+
+class _Body(httpx.AsyncByteStream):
+    def __init__(self, answer: aiohttp.ClientResponse) -> None:
+        self._answer = answer
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        pieces = self._answer.content.iter_any()
+        while True:
+            with _as_httpx_errors():
+                piece = await anext(pieces, None)
+            if piece is None:
+                return
+            yield piece
+
+    async def aclose(self) -> None:
+        # Not release(): that would read on to the end, and the model would go on talking to nobody.
+        self._answer.close()
+
+
+@contextmanager
+def _as_httpx_errors() -> Iterator[None]:
+    try:
+        yield
+    except TimeoutError as error:
+        kind = httpx.ConnectTimeout if isinstance(error, aiohttp.ConnectionTimeoutError) else httpx.ReadTimeout
+        raise kind(str(error)) from error
+    except aiohttp.ClientConnectorError as error:
+        raise httpx.ConnectError(str(error)) from error
+    except aiohttp.ClientResponseError as error:
+        raise httpx.RemoteProtocolError(error.message) from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise httpx.ReadError(str(error)) from error
+
+
+def _text(value: bytes) -> str:
+    # aiohttp writes headers as UTF-8, so this gives the same bytes again unless they are none.
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
