@@ -1,0 +1,27 @@
+"""``toollog config``: the settings in force."""
+
+import click
+
+from tarx_toollog.cli.app import App, pass_app
+from tarx_toollog.cli.options import output_options
+from tarx_toollog.cli.output import Output, emit_rows
+from tarx_toollog.config import Settings, load_with_sources
+
+
+@click.group()
+def group() -> None:
+    """See the settings, and where each comes from."""
+
+
+@group.command()
+@output_options
+@pass_app
+def show(app: App, output: Output) -> None:
+    """Show every setting: its value, where the value comes from, and what it does."""
+    settings, sources = load_with_sources({"database": app.database})
+    values = settings.model_dump(mode="json")
+    rows = [
+        {"name": name, "value": values[name], "source": sources[name], "meaning": field.description}
+        for name, field in Settings.model_fields.items()
+    ]
+    emit_rows(rows, ("name", "value", "source", "meaning"), output)

@@ -1,0 +1,55 @@
+"""``toollog conversations``: whole dialogues."""
+
+import click
+
+from tarx_toollog.cli.app import App, pass_app
+from tarx_toollog.cli.options import filter_options, output_options
+from tarx_toollog.cli.output import Output, emit_object, emit_rows
+from tarx_toollog.cli.readable import conversation_text
+from tarx_toollog.store import queries
+from tarx_toollog.store.filters import Filters
+
+LIST_LIMIT = 50
+COLUMNS = (
+    "conversation_uid",
+    "external_id",
+    "source",
+    "first_at",
+    "last_at",
+    "n_turns",
+    "n_exchanges",
+    "n_tool_calls",
+    "n_bad_calls",
+    "n_error_results",
+)
+
+
+@click.group()
+def group() -> None:
+    """Look at conversations: list, show."""
+
+
+@group.command("list")
+@filter_options(limit=LIST_LIMIT)
+@output_options
+@pass_app
+def list_(app: App, filters: Filters, output: Output) -> None:
+    """List conversations, newest first; a filter keeps those with an exchange that fits it."""
+    with app.log() as log:
+        if not emit_rows(queries.conversations(log.engine, filters), COLUMNS, output):
+            app.say("nothing matched")
+
+
+@group.command()
+@click.argument("conversation_id", metavar="ID")
+@output_options
+@pass_app
+def show(app: App, conversation_id: str, output: Output) -> None:
+    """Show a conversation as a chat, with every call and its result.
+
+    ID is a conversation_uid of `toollog conversations list`, the beginning of one, or the client's own id.
+    """
+    with app.log() as log:
+        facts, turns = queries.conversation_detail(log.engine, conversation_id)
+    value = facts | {"turns": [turn.facts | {"steps": turn.steps} for turn in turns]}
+    emit_object(value, conversation_text(facts, turns), output)

@@ -1,0 +1,98 @@
+"""``toollog log``: exchanges, one by one."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from tarx_toollog.cli.app import App, pass_app
+from tarx_toollog.cli.options import filter_options, output_options
+from tarx_toollog.cli.output import Output, emit_object, emit_rows
+from tarx_toollog.cli.readable import exchange_text
+from tarx_toollog.model import Outcome
+from tarx_toollog.store import queries
+from tarx_toollog.store.filters import Filters
+
+LIST_LIMIT = 50
+TAIL_LIMIT = 20
+POLL_S = 0.5  # a person does not notice half a second; the database does not notice two queries a second
+
+COLUMNS = (
+    "exchange_uid",
+    "started_at",
+    "conversation_uid",
+    "turn_no",
+    "step_no",
+    "model",
+    "outcome",
+    "finish_reason",
+    "tools",
+    "input_tokens",
+    "output_tokens",
+    "total_ms",
+)
+
+
+@click.group()
+def group() -> None:
+    """Look at exchanges: list, show, tail."""
+
+
+@group.command("list")
+@filter_options(limit=LIST_LIMIT)
+@output_options
+@pass_app
+def list_(app: App, filters: Filters, output: Output) -> None:
+    """List exchanges, newest first.
+
+    \b
+    toollog log list --since 24h --tool tarx_remember
+    toollog log list --outcome truncated --jsonl
+    """
+    with app.log() as log:
+        if not emit_rows(queries.exchanges(log.engine, filters), COLUMNS, output):
+            app.say("nothing matched")
+
+
+@group.command()
+@click.argument("exchange_id", metavar="ID")
+@output_options
+@pass_app
+def show(app: App, exchange_id: str, output: Output) -> None:
+    """Show one exchange: what the model got, what it answered, its calls and their results.
+
+    ID is an exchange_uid of `toollog log list`, or the beginning of one.
+    """
+    with app.log() as log:
+        detail = queries.exchange_detail(log.engine, exchange_id)
+    value: dict[str, Any] = {**detail.facts, "messages": detail.messages, "answer": detail.answer}
+    emit_object(value | {"tool_calls": detail.calls}, exchange_text(detail), output)
+
+
+@group.command()
+@click.option("-f", "--follow", is_flag=True, help="Go on until Ctrl-C.")
+@filter_options(limit=TAIL_LIMIT)
+@output_options
+@pass_app
+def tail(app: App, follow: bool, filters: Filters, output: Output) -> None:
+    """Show the latest exchanges, oldest first; with -f, every new one as it ends."""
+    with app.log() as log:
+        if not follow:
+            emit_rows(list(queries.exchanges(log.engine, filters))[::-1], COLUMNS, output)
+            return
+        # Neither a table nor a JSON array can be written before its last row is known: following writes lines.
+        lines = Output("jsonl" if output.format == "json" else output.format, output.path, is_stream=True)
+        emit_rows(_followed(log.engine, filters), COLUMNS, lines)
+
+
+def _followed(engine: Any, filters: Filters) -> Iterator[dict[str, Any]]:
+    """Yield the latest exchanges, then each one as it ends, for ever. Open ones are looked at again."""
+    after = queries.last_key(engine)
+    rows = [row for row in queries.exchanges(engine, filters) if row["id"] <= after][::-1]
+    while True:
+        yield from (row for row in rows if row["outcome"] != Outcome.OPEN)
+        unfinished = [row["id"] for row in rows if row["outcome"] == Outcome.OPEN]
+        time.sleep(POLL_S)
+        rows = queries.newer_exchanges(engine, after, unfinished, filters)
+        after = max([after, *(row["id"] for row in rows)])

@@ -1,0 +1,83 @@
+"""Decorators that several commands share: filters, output formats."""
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from tarx_toollog.cli.output import Output
+from tarx_toollog.model import Outcome
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_FILTERS = ("since", "until", "tools", "models", "outcomes", "conversation", "limit")
+
+
+def filter_options(*, limit: int | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add ``--since --until --tool --model --outcome --conversation --limit``; the command gets ``filters``.
+
+    Args:
+        limit: How many there are at most when the person does not say; None is all.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def with_filters(*args: Any, **options: Any) -> Any:
+            from tarx_toollog.store.filters import Filters  # SQLAlchemy: only when a command runs
+
+            given = {name: options.pop(name) for name in _FILTERS}
+            return function(*args, filters=Filters.parse(**given), **options)
+
+        shown = "all" if limit is None else str(limit)
+        for option in (
+            click.option("-n", "--limit", type=click.IntRange(min=1), default=limit, help=f"At most N; {shown}."),
+            click.option("--conversation", metavar="ID", help="A conversation: its id, the beginning of it, or yours."),
+            click.option(
+                "--outcome",
+                "outcomes",
+                multiple=True,
+                type=click.Choice([str(outcome) for outcome in Outcome]),
+                help="How the exchange ended; may be repeated.",
+            ),
+            click.option("--model", "models", multiple=True, metavar="NAME", help="A model; may be repeated."),
+            click.option("--tool", "tools", multiple=True, metavar="NAME", help="A called tool; may be repeated."),
+            click.option("--until", metavar="TIME", help="Before this time."),
+            click.option("--since", metavar="TIME", help="From this time: 30m, 24h, 7d, 2026-05-31 (UTC)."),
+        ):
+            with_filters = option(with_filters)
+        return with_filters
+
+    return decorate
+
+
+def output_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--json --jsonl --csv -o``; the command gets ``output``."""
+
+    @wraps(function)
+    def with_output(*args: Any, output_format: str | None, output_path: Path | None, **options: Any) -> Any:
+        path = None if output_path == Path("-") else output_path
+        return function(*args, output=Output(_format(output_format), path), **options)
+
+    for name, text in (("csv", "CSV"), ("jsonl", "one JSON object a line"), ("json", "one JSON value")):
+        with_output = click.option(f"--{name}", "output_format", flag_value=name, default=None, help=f"As {text}.")(
+            with_output
+        )
+    return click.option(
+        "-o",
+        "--output",
+        "output_path",
+        metavar="FILE",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Write to FILE instead of stdout.",
+    )(with_output)
+
+
+def json_option(function: Command) -> Command:
+    """Add ``--json`` alone, for commands whose result is one report."""
+    return click.option("--json", "as_json", is_flag=True, help="As one JSON value.")(function)
+
+
+def _format(name: str | None) -> Any:
+    return name or "auto"

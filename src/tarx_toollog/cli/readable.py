@@ -1,0 +1,114 @@
+"""Exchanges and conversations as text that a person reads in a terminal."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from tarx_toollog.canonical import InvalidJsonError, parse_json
+from tarx_toollog.cli.output import cell_text
+from tarx_toollog.store.queries import ExchangeDetail, TurnDetail
+
+MAX_TEXT = 4000  # a tool result may be a whole file; `--json` gives all of it
+INDENT = "    "
+
+_FACTS = ("conversation_uid", "turn_no", "step_no", "leg", "route", "request_model", "response_model", "user_agent")
+_ENDING = ("outcome", "finish_reason", "http_status", "error_type", "error_text")
+_FIGURES = ("n_messages", "n_tools", "input_tokens", "output_tokens", "cached_tokens", "first_byte_ms", "total_ms")
+
+
+def exchange_text(detail: ExchangeDetail) -> str:
+    """Return one exchange: facts, messages, answer, calls with verdicts, results, latencies."""
+    facts = detail.facts
+    lines = [f"exchange {facts['uid']}  {cell_text(facts['started_at'])}"]
+    for names in (_FACTS, _ENDING, _FIGURES):
+        shown = [f"{name} {cell_text(facts[name])}" for name in names if facts[name] not in (None, "")]
+        lines.append(INDENT + " · ".join(shown))
+    if facts["notes"]:
+        lines.append(f"{INDENT}notes {', '.join(facts['notes'])}")
+    for message in detail.messages:
+        lines += ["", *_message(message)]
+    if detail.answer is not None:
+        lines += ["", "answer:"]
+        lines += _block(detail.answer["content"] or "")
+    for call in detail.calls:
+        lines += ["", *_call(call)]
+    return "\n".join(lines)
+
+
+def conversation_text(facts: dict[str, Any], turns: list[TurnDetail]) -> str:
+    """Return a conversation as a chat."""
+    own = f" ({facts['external_id']})" if facts["external_id"] else ""
+    lines = [f"conversation {facts['conversation_uid']}{own}  {cell_text(facts['first_at'])}"]
+    for turn in turns:
+        lines += ["", f"user, turn {turn.facts['turn_no']}:", *_block(turn.facts["user_text"] or "")]
+        for step in turn.steps:
+            lines += _step(step)
+    return "\n".join(lines)
+
+
+def pretty_arguments(text: str) -> str:
+    """Return an argument string as indented JSON, or as it is when it is no JSON."""
+    try:
+        return json.dumps(parse_json(text), indent=2, ensure_ascii=False)
+    except (InvalidJsonError, RecursionError):
+        return text
+
+
+def verdict(call: dict[str, Any]) -> str:
+    """Return what is wrong with a call, or ``ok``."""
+    wrong = []
+    if not call["complete"]:
+        wrong.append("cut off")
+    if call["argument_state"] not in ("ok", "empty"):
+        wrong.append(f"arguments {call['argument_state']}")
+    if not call["offered"]:
+        wrong.append("not offered")
+    if call["schema_state"] == "fail":
+        wrong.append("against its schema")
+    if call["origin"] != "native":
+        wrong.append(call["origin"])
+    return ", ".join(wrong) or "ok"
+
+
+def _step(step: dict[str, Any]) -> Iterator[str]:
+    ending = "" if step["outcome"] == "completed" else f", {step['outcome']}"
+    yield ""
+    yield f"assistant, step {step['step_no']}{ending}  [{step['exchange_uid']}]:"
+    if step["answer"]:
+        yield from _block(step["answer"])
+    if step["error_text"]:
+        yield f"{INDENT}error: {step['error_text']}"
+    for call in step["calls"]:
+        yield from _call(call)
+
+
+def _message(message: dict[str, Any]) -> Iterator[str]:
+    name = f" {message['name']}" if message["name"] else ""
+    answers = f" for {message['tool_call_id']}" if message["tool_call_id"] else ""
+    yield f"{message['role']}{name}{answers}:"
+    yield from _block(message["content"] or "")
+    calls = message["extra"].get("tool_calls") if isinstance(message["extra"], dict) else None
+    for call in calls if isinstance(calls, list) else ():
+        function = call.get("function") if isinstance(call, dict) else None
+        if isinstance(function, dict):
+            yield f"{INDENT}call {function.get('name')} {function.get('arguments')}"
+
+
+def _call(call: dict[str, Any]) -> Iterator[str]:
+    yield f"call {call['name']}  [{call['call_id']}]  {verdict(call)}"
+    yield from _block(pretty_arguments(call["arguments"]))
+    for objection in call["schema_errors"] or ():
+        yield f"{INDENT}schema: {objection if isinstance(objection, str) else json.dumps(objection)}"
+    if call["match_how"] is None:
+        yield "result: none seen"
+        return
+    kind = "result, an error" if call["result_is_error"] else "result"
+    after = f" after {cell_text(call['latency_ms'])} ms" if call["latency_ms"] is not None else ""
+    yield f"{kind}{after}:"
+    yield from _block(call["result"] or "")
+
+
+def _block(text: str) -> Iterator[str]:
+    cut = text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}… ({len(text) - MAX_TEXT} more characters)"
+    for line in cut.split("\n"):
+        yield INDENT + line

@@ -1,0 +1,70 @@
+"""``toollog serve``: the recording proxy under uvicorn."""
+
+import os
+import socket
+
+import click
+import uvicorn
+
+from tarx_toollog.capture.proxy import ToolLogProxy
+from tarx_toollog.cli.app import App, pass_app
+from tarx_toollog.config import Settings
+from tarx_toollog.errors import ToolLogError
+
+
+@click.command()
+@click.option("--upstream", metavar="URL", help="The model server; default: http://127.0.0.1:11435.")
+@click.option("--host", help="Address to listen on; default: 127.0.0.1.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; default: 11450.")
+@pass_app
+def command(app: App, upstream: str | None, host: str | None, port: int | None) -> None:
+    """Record: pass requests on to the model server and log them.
+
+    Set the base URL of the client to the address that is printed; nothing else changes for it. Stop with Ctrl-C.
+    """
+    settings = app.settings(upstream=upstream, host=host, port=port)
+    listening = _listen(settings)
+    with listening:
+        app.say(f"listening on {_address(listening)}, passing on to {settings.upstream}")
+        app.say(f"recording into {settings.database}")
+        _serve(settings, listening, debug=app.debug)
+
+
+def _serve(settings: Settings, listening: socket.socket, *, debug: bool) -> None:
+    config = uvicorn.Config(
+        ToolLogProxy(settings=settings),
+        log_level="debug" if debug else "warning",
+        access_log=False,
+        server_header=False,  # the answer is the model server's, not ours
+        date_header=False,
+    )
+    try:
+        uvicorn.Server(config).run(sockets=[listening])
+    except KeyboardInterrupt:
+        pass  # Ctrl-C is how it is meant to be stopped, and by now everything is in the database
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """Return a listening socket: a port that is taken is a message, not a log record of uvicorn's.
+
+    Raises:
+        ToolLogError: The address cannot be bound.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((settings.host, settings.port))
+        listening.listen(2048)
+    except OSError as error:
+        listening.close()
+        raise ToolLogError(
+            f"cannot listen on {settings.host}:{settings.port}: {os.strerror(error.errno or 0)}",
+            hint="choose another port with --port, or stop the program that uses it",
+        ) from error
+    return listening
+
+
+def _address(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,38 @@
+import pytest
+
+from tarx_toollog.cli import progress
+from tarx_toollog.cli.progress import Progress
+
+
+def test_off_a_terminal_there_is_a_line_now_and_then(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([0.0, 1.0, 11.0, 11.0, 12.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+
+    with Progress("steps", total=9) as bar:
+        for _ in range(3):
+            bar.advance()
+
+    assert capsys.readouterr().err == "2 of 9 steps\n"
+
+
+def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "LINE_EVERY_S", 0.0)
+
+    with Progress("steps", quiet=True) as bar:
+        bar.advance(5)
+
+    assert bar.count == 5
+    assert capsys.readouterr().err == ""
+
+
+def test_on_a_terminal_there_is_a_bar(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+
+    with Progress("steps", total=2) as bar:
+        bar.advance(2)
+
+    assert "steps" in capsys.readouterr().err
