@@ -1,0 +1,220 @@
+"""The model server as a replay sees it: what it says of itself, and its answers as raw bytes. httpx lives here.
+
+No failure of the network is an exception here: it becomes an exchange with its facts, and ``asking.verdict_on``
+says what it means. Only a server that cannot be reached at the start raises.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import httpx
+
+from tarx_toollog.canonical import InvalidJsonError, parse_json
+from tarx_toollog.errors import ConfigError, EndpointError
+from tarx_toollog.ids import uuid7
+from tarx_toollog.replay.recorded import RECORDED, RecordedEndpoint
+from tarx_toollog.replay.scenario import ScenarioStep
+from tarx_toollog.wire.raw import Begin, Chunk, End, RawExchange, ResponseStart
+
+_ROUTE = "/v1/chat/completions"
+_KEPT_HEADERS = frozenset({"content-type", "content-encoding"})
+_PROBE_TIMEOUT_S = 10.0  # a GET that a busy server answers between two tokens
+_CONNECT_TIMEOUT_S = 5.0
+_LOADING = 503
+_LOADING_POLL_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait for a server that is away or loading. The waits between tries double: 1, 2, 4, 8 s."""
+
+    retries: int = 4
+    first_wait_s: float = 1.0
+    loading_s: float = 120.0
+    """At the start of a run: a large model takes a minute to load from a slow disk."""
+    read_timeout_s: float = 600.0
+    """Silence that ends a request; an answer that is not streamed comes only when it is complete."""
+
+
+class Endpoint(Protocol):
+    """Something that answers steps."""
+
+    @property
+    def url(self) -> str:
+        """How it is noted with the run."""
+
+    async def describe(self) -> dict[str, Any] | None:
+        """Return what it says of itself.
+
+        Raises:
+            EndpointError: It cannot be reached.
+        """
+
+    async def ask(self, step: ScenarioStep, body: bytes, run_uid: str) -> RawExchange:
+        """Return the exchange of one request, also when it failed."""
+
+
+@asynccontextmanager
+async def open_endpoint(url: str, patience: Patience) -> AsyncIterator[Endpoint]:
+    """Open the endpoint that ``url`` names; ``recorded:`` is the log itself.
+
+    Raises:
+        ConfigError: It is no URL of a server, or holds a password.
+    """
+    if url == RECORDED:
+        yield RecordedEndpoint()
+        return
+    base = base_url(url)
+    timeout = httpx.Timeout(patience.read_timeout_s, connect=_CONNECT_TIMEOUT_S)
+    # trust_env off: a proxy variable of the shell must not carry private prompts to somewhere else.
+    async with httpx.AsyncClient(timeout=timeout, trust_env=False) as client:
+        yield HttpEndpoint(base, client, patience)
+
+
+def base_url(url: str) -> str:
+    """Return the base of a server's URL, without ``/v1``.
+
+    Example:
+        >>> base_url("http://127.0.0.1:11435/v1/")
+        'http://127.0.0.1:11435'
+
+    Raises:
+        ConfigError: It is no URL of a server, or holds a password.
+    """
+    try:
+        parts = urlsplit(url)
+        is_server = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        is_server = False
+    if not is_server:
+        raise ConfigError(
+            f"{url!r} is not the URL of a model server",
+            hint="for example http://127.0.0.1:11435, or recorded: for the answers in the log",
+        )
+    if parts.username or parts.password:
+        raise ConfigError("the URL holds a password, and would be stored with the run", hint="leave it out")
+    return url.rstrip("/").removesuffix("/v1")
+
+
+class HttpEndpoint:
+    """An OpenAI-compatible server."""
+
+    def __init__(self, url: str, client: httpx.AsyncClient, patience: Patience) -> None:
+        self.url = url
+        self._client = client
+        self._patience = patience
+
+    async def describe(self) -> dict[str, Any] | None:
+        """Return what ``/v1/models``, ``/props`` and ``/lora-adapters`` say; waits for a model that is loading.
+
+        Raises:
+            EndpointError: Nothing answers HTTP there.
+        """
+        try:
+            models = await self._models()
+        except httpx.HTTPError as error:
+            raise EndpointError(
+                f"no model server at {self.url}: {type(error).__name__} {error}".rstrip(),
+                hint="start it, or name another with --endpoint",
+            ) from error
+        return {
+            "kind": "http",
+            **_from_models(models),
+            **_from_props(await self._get("/props")),
+            **_from_adapters(await self._get("/lora-adapters")),
+        }
+
+    async def ask(self, step: ScenarioStep, body: bytes, run_uid: str) -> RawExchange:
+        """Send ``body`` and return the exchange, also when it failed."""
+        clock = time.monotonic_ns()
+        begin = Begin(
+            uid=uuid7(),
+            leg="replay",
+            method="POST",
+            path=_ROUTE,
+            started_ns=time.time_ns(),
+            upstream=self.url,
+            run_uid=run_uid,
+            body_size=len(body),
+        )
+        start, chunks = None, []
+        exception, side = None, None
+        headers = {"content-type": "application/json", "accept-encoding": "identity"}
+        try:
+            async with self._client.stream("POST", self.url + _ROUTE, content=body, headers=headers) as response:
+                kept = tuple((k.lower(), v) for k, v in response.headers.multi_items() if k.lower() in _KEPT_HEADERS)
+                start = ResponseStart(response.status_code, kept, time.monotonic_ns() - clock)
+                async for data in response.aiter_raw():
+                    chunks.append(Chunk(time.monotonic_ns() - clock, data))  # noqa: PERF401 - keep what came before a failure
+        except httpx.HTTPError as error:
+            exception = f"{type(error).__name__}: {error}"
+            side = "timeout" if isinstance(error, httpx.TimeoutException) else "upstream"
+        end = End(
+            time.monotonic_ns() - clock,
+            final_seen=exception is None,
+            exception=exception,
+            exception_side=side,
+            body_size=sum(len(chunk.data) for chunk in chunks),
+        )
+        return RawExchange(begin, body, start, tuple(chunks), end)
+
+    async def _models(self) -> Any:
+        deadline = time.monotonic() + self._patience.loading_s
+        while True:
+            response = await self._client.get(self.url + "/v1/models", timeout=_PROBE_TIMEOUT_S)
+            if response.status_code != _LOADING or time.monotonic() > deadline:
+                return _json(response)
+            await asyncio.sleep(_LOADING_POLL_S)
+
+    async def _get(self, path: str) -> Any:
+        """Return what a server says under a path that it need not have."""
+        try:
+            return _json(await self._client.get(self.url + path, timeout=_PROBE_TIMEOUT_S))
+        except httpx.HTTPError:
+            return None
+
+
+def _json(response: httpx.Response) -> Any:
+    if not response.is_success:
+        return None
+    try:
+        return parse_json(response.content)
+    except InvalidJsonError:
+        return None
+
+
+def _from_models(value: Any) -> dict[str, Any]:
+    entries = value.get("data") if isinstance(value, dict) else None
+    entries = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+    found: dict[str, Any] = {"models": [entry.get("id") for entry in entries]}
+    meta = entries[0].get("meta") if entries else None
+    if isinstance(meta, dict):
+        found |= {f"model_{key}": meta[key] for key in ("ftype", "size", "n_params") if key in meta}
+    return found
+
+
+def _from_props(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {}
+    keys = ("model_path", "model_alias", "model_ftype", "total_slots", "build_info", "chat_template_caps")
+    found = {key: value[key] for key in keys if key in value}
+    settings = value.get("default_generation_settings")
+    if isinstance(settings, dict) and "n_ctx" in settings:
+        found["n_ctx"] = settings["n_ctx"]  # of one slot: the flag of the server counts all slots together
+    template = value.get("chat_template")
+    if isinstance(template, str):
+        digest = sha256(template.encode("utf-8", errors="surrogatepass")).hexdigest()
+        found["chat_template_sha256"] = digest
+    return found
+
+
+def _from_adapters(value: Any) -> dict[str, Any]:
+    if not isinstance(value, list):
+        return {}
+    return {"lora_adapters": [entry for entry in value if isinstance(entry, dict)]} if value else {}

@@ -1,0 +1,199 @@
+"""From logged turns to scenarios: which decisions become tests, and why the others do not.
+
+Nothing is dropped silently. A turn that gives no scenario comes back as ``Skipped`` with its reason; a step that
+cannot be asked is an ``Omitted`` of its scenario. Both are counted, because what is left out is not random: a set
+that only holds what the old model did well flatters the old model.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tarx_toollog.canonical import parse_arguments
+from tarx_toollog.errors import NothingMatchedError
+from tarx_toollog.model import LoggedCall, Outcome, Step, Trajectory
+from tarx_toollog.replay.matching import Call
+from tarx_toollog.replay.scenario import Omitted, Recorded, Scenario, ScenarioStep
+from tarx_toollog.store.filters import Filters
+from tarx_toollog.store.replays import NewScenario, Replays
+
+if TYPE_CHECKING:
+    from tarx_toollog.store.log import ToolLog
+
+REASONS = {
+    "turn_failed": "the turn did not complete",
+    "not_completed": "the exchange did not complete",
+    "asked_again": "the same step was asked again, and the later answer counts",
+    "other_protocol": "its wire protocol cannot be replayed yet",
+    "several_choices": "more than one answer was asked for",
+    "no_tools_offered": "no tool could be called, so there was nothing to decide",
+    "no_output": "the log holds no answer",
+    "empty_answer": "the answer was empty",
+    "logged_call_is_bad": "the logged call is invalid, cut off, not offered or against its schema: it needs a label",
+    "logged_call_failed": "the logged call came back with an error: it needs a label",
+    "bad_call_in_history": "an earlier call in its history is not JSON; servers refuse such a history",
+}
+"""Every reason with its explanation."""
+
+_PROTOCOL = "openai_chat"
+_MADE = ("native", "legacy_function")
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A turn that gives no scenario."""
+
+    conversation_uid: str
+    turn_no: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BuildReport:
+    """What ``build`` made of the log."""
+
+    tag: str
+    turns: int
+    taken: int
+    """New scenarios."""
+    already_there: int
+    steps: int
+    """Steps of the new scenarios."""
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    """Turns without a scenario, by reason."""
+    omitted: Mapping[str, int] = field(default_factory=dict)
+    """Single steps left out of scenarios (new or already there), by reason."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as a JSON object."""
+        return {
+            "tag": self.tag,
+            "turns": self.turns,
+            "taken": self.taken,
+            "already_there": self.already_there,
+            "steps": self.steps,
+            "skipped": dict(self.skipped),
+            "omitted_steps": dict(self.omitted),
+        }
+
+
+def build(log: "ToolLog", tag: str, filters: Filters | None = None) -> BuildReport:
+    """Freeze the turns that ``filters`` mean into scenarios under ``tag``.
+
+    Doing it again takes what is new and leaves the rest as it is.
+
+    Raises:
+        NothingMatchedError: The filters leave no turn.
+    """
+    scenarios: list[Scenario] = []
+    skipped: Counter[str] = Counter()
+    # The reader is exhausted before the first write: the writer has one connection.
+    for frozen in map(freeze, log.trajectories(filters)):
+        if isinstance(frozen, Skipped):
+            skipped[frozen.reason] += 1
+        else:
+            scenarios.append(frozen)
+    turns = len(scenarios) + skipped.total()
+    if not turns:
+        raise NothingMatchedError(
+            "no turn matches", hint="widen the filters; `toollog conversations list` shows what there is"
+        )
+    new = set(Replays(log).add_scenarios(tag, [_row(scenario) for scenario in scenarios]))
+    return BuildReport(
+        tag=tag,
+        turns=turns,
+        taken=len(new),
+        already_there=len(scenarios) - len(new),
+        steps=sum(len(scenario.steps) for number, scenario in enumerate(scenarios) if number in new),
+        skipped=dict(skipped.most_common()),
+        omitted=dict(Counter(left.reason for scenario in scenarios for left in scenario.omitted).most_common()),
+    )
+
+
+def freeze(trajectory: Trajectory) -> Scenario | Skipped:
+    """Return the scenario of a turn, or why there is none."""
+    if trajectory.status == "failed":
+        return Skipped(trajectory.conversation_uid, trajectory.turn_no, "turn_failed")
+    steps: dict[int, ScenarioStep] = {}
+    omitted = []
+    for step in trajectory.steps:
+        if reason := _reason_against(step):
+            omitted.append(Omitted(step.step_no, reason))
+            continue
+        if step.step_no in steps:  # the client asked twice; the conversation went on with the later answer
+            omitted.append(Omitted(step.step_no, "asked_again"))
+        steps[step.step_no] = _freeze_step(step)
+    if not steps:
+        reason = omitted[0].reason if omitted else "no_output"
+        return Skipped(trajectory.conversation_uid, trajectory.turn_no, reason)
+    return Scenario(trajectory.conversation_uid, trajectory.turn_no, tuple(steps.values()), tuple(omitted))
+
+
+def has_text(content: Any) -> bool:
+    """Say whether the content of a message holds text: a string, or parts one of which has some."""
+    if isinstance(content, list):
+        return any(has_text(part.get("text")) for part in content if isinstance(part, dict))
+    return isinstance(content, str) and bool(content.strip())
+
+
+def _reason_against(step: Step) -> str | None:
+    if step.outcome != Outcome.COMPLETED:
+        return "not_completed"
+    if step.protocol != _PROTOCOL:
+        return "other_protocol"
+    if step.params.get("n") not in (None, 1):
+        return "several_choices"
+    if step.output is None:
+        return "no_output"
+    if any(map(_is_bad, step.tool_calls)):
+        return "logged_call_is_bad"
+    if any(call.result_is_error for call in step.tool_calls):
+        return "logged_call_failed"
+    if not step.tool_calls and (not step.tools or step.params.get("tool_choice") == "none"):
+        return "no_tools_offered"
+    if not step.tool_calls and not has_text(step.output.get("content")):
+        return "empty_answer"
+    return "bad_call_in_history" if _has_bad_call(step.messages) else None
+
+
+def _is_bad(call: LoggedCall) -> bool:
+    # A call that leaked into the text was not made; whether it should have been is for a person to say.
+    readable = call.argument_state in ("ok", "empty") and call.complete and call.origin in _MADE
+    return not readable or not call.offered or call.schema_state == "fail"
+
+
+def _has_bad_call(messages: Iterable[Mapping[str, Any]]) -> bool:
+    for message in messages:
+        calls = message.get("tool_calls")
+        for call in calls if isinstance(calls, list) else ():
+            function = call.get("function") if isinstance(call, dict) else None
+            arguments = function.get("arguments") if isinstance(function, dict) else None
+            if isinstance(arguments, str) and parse_arguments(arguments).value is None:
+                return True
+    return False
+
+
+def _freeze_step(step: Step) -> ScenarioStep:
+    expected = tuple(Call(call.name, parse_arguments(call.arguments).value) for call in step.tool_calls)
+    return ScenarioStep(
+        step_no=step.step_no,
+        exchange_uid=step.exchange_uid,
+        messages=step.messages,
+        tools=step.tools,
+        params=step.params,
+        expected=expected,
+        recorded=Recorded(step.output or {}, step.finish_reason, step.model),
+    )
+
+
+def _row(scenario: Scenario) -> NewScenario:
+    return NewScenario(
+        hash=scenario.content_hash,
+        conversation_uid=scenario.conversation_uid,
+        turn_no=scenario.turn_no,
+        signature=scenario.signature,
+        n_steps=len(scenario.steps),
+        tier=scenario.tier,
+        definition=scenario.to_json(),
+    )

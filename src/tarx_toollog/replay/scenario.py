@@ -1,0 +1,193 @@
+"""Scenarios: tests frozen from one logged turn, each step with its exact input and the logged decision.
+
+The expectation is what the model did then. Nobody has said that it was right, hence the tier ``bronze``:
+a bronze score is *agreement with the log*, never accuracy. A decision that the log itself shows to be bad (its
+arguments are no JSON, no such tool was offered, it breaks the schema, its tool failed) is no expectation at
+all; it is left out and counted, and waits for a person who says what would have been right.
+
+The definition is JSON with a format version. Messages are stored once per scenario and referred to by number,
+because each step repeats the history of the one before.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tarx_toollog.canonical import Json, content_hash
+from tarx_toollog.errors import StoreError
+from tarx_toollog.replay.matching import Call
+from tarx_toollog.wire.openai_chat import tool_from_raw
+
+FORMAT = 1
+"""Version of the definition. A newer one is refused, an older one must stay readable for ever."""
+
+BRONZE = "bronze"
+"""Tier of an expectation that was logged and not verified."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The answer in the log; the ``recorded:`` endpoint gives it again."""
+
+    message: Mapping[str, Any]
+    finish_reason: str | None
+    model: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ScenarioStep:
+    """One decision of the model: what it is shown, and what it is expected to do."""
+
+    step_no: int
+    """Step of the logged turn, from 1: the depth in the chain."""
+    exchange_uid: str
+    """The exchange that it was frozen from."""
+    messages: tuple[Mapping[str, Any], ...]
+    tools: tuple[Mapping[str, Any], ...]
+    params: Mapping[str, Any]
+    """All other keys of the logged request."""
+    expected: tuple[Call, ...]
+    """The calls to make, in any order; none when it should answer in text."""
+    recorded: Recorded
+
+
+@dataclass(frozen=True, slots=True)
+class Omitted:
+    """A step of the turn that is not asked, and why."""
+
+    step_no: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A replayable test, frozen from one turn."""
+
+    conversation_uid: str
+    turn_no: int
+    steps: tuple[ScenarioStep, ...]
+    omitted: tuple[Omitted, ...] = ()
+    tier: str = BRONZE
+
+    @property
+    def signature(self) -> str:
+        """The names of the expected calls in order, joined by ``>``."""
+        return ">".join(call.name for step in self.steps for call in step.expected)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every step of the turn is asked; only then can the chain be said to be complete."""
+        return {left.step_no for left in self.omitted} <= {step.step_no for step in self.steps}
+
+    @property
+    def content_hash(self) -> bytes:
+        """Hash of what is asked and expected. Where it came from and what was answered is not part of it."""
+        asked = [
+            {
+                "step_no": step.step_no,
+                "messages": list(step.messages),
+                "tools": list(step.tools),
+                "params": step.params,
+                "expected": _expected_to_json(step.expected),
+            }
+            for step in self.steps
+        ]
+        return content_hash("scenario", {"format": FORMAT, "tier": self.tier, "steps": asked})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the definition as it is stored."""
+        messages, toolsets = _Pool(), _Pool()
+        steps = [
+            {
+                "step_no": step.step_no,
+                "exchange_uid": step.exchange_uid,
+                "messages": [messages.place(message) for message in step.messages],
+                "toolset": toolsets.place(list(step.tools)),
+                "params": dict(step.params),
+                "expected": _expected_to_json(step.expected),
+                "recorded": {
+                    "message": dict(step.recorded.message),
+                    "finish_reason": step.recorded.finish_reason,
+                    "model": step.recorded.model,
+                },
+            }
+            for step in self.steps
+        ]
+        return {
+            "format": FORMAT,
+            "tier": self.tier,
+            "source": {"conversation_uid": self.conversation_uid, "turn_no": self.turn_no},
+            "messages": messages.items,
+            "toolsets": toolsets.items,
+            "steps": steps,
+            "omitted": [{"step_no": left.step_no, "reason": left.reason} for left in self.omitted],
+        }
+
+    @classmethod
+    def from_json(cls, definition: Mapping[str, Any]) -> "Scenario":
+        """Return the scenario of a stored definition.
+
+        Raises:
+            StoreError: A newer version of this package wrote it, or it is not a definition.
+        """
+        if definition.get("format") != FORMAT:
+            raise StoreError(
+                f"scenario of format {definition.get('format')!r}, this version reads {FORMAT}",
+                hint="upgrade tarx-toollog",
+            )
+        try:
+            return _from_json(definition)
+        except (KeyError, IndexError, TypeError, AttributeError) as error:
+            raise StoreError(
+                f"a scenario's definition is damaged: {error!r}", hint="build the scenarios again under another tag"
+            ) from error
+
+
+def offered_schemas(step: ScenarioStep) -> dict[str, Mapping[str, Any] | None]:
+    """Return the argument schema of every tool that a step offers, by name; None for a tool without one."""
+    return {tool.name: tool.parameters for tool in (tool_from_raw(dict(raw)) for raw in step.tools)}
+
+
+class _Pool:
+    """Equal values once, in order of appearance. Key order counts as a difference: a template may show it."""
+
+    def __init__(self) -> None:
+        self.items: list[Json] = []
+        self._places: dict[str, int] = {}
+
+    def place(self, value: Json) -> int:
+        """Return the number of ``value``, adding it when it is new."""
+        place = self._places.setdefault(json.dumps(value), len(self.items))
+        if place == len(self.items):
+            self.items.append(value)
+        return place
+
+
+def _expected_to_json(calls: Sequence[Call]) -> dict[str, Any]:
+    if not calls:
+        return {"answer": True}
+    return {"calls": [{"name": call.name, "arguments": call.arguments} for call in calls]}
+
+
+def _from_json(definition: Mapping[str, Any]) -> Scenario:
+    messages, toolsets = definition["messages"], definition["toolsets"]
+    steps = tuple(
+        ScenarioStep(
+            step_no=step["step_no"],
+            exchange_uid=step["exchange_uid"],
+            messages=tuple(messages[number] for number in step["messages"]),
+            tools=tuple(toolsets[step["toolset"]]),
+            params=step["params"],
+            expected=tuple(Call(call["name"], call["arguments"]) for call in step["expected"].get("calls", ())),
+            recorded=Recorded(**step["recorded"]),
+        )
+        for step in definition["steps"]
+    )
+    return Scenario(
+        conversation_uid=definition["source"]["conversation_uid"],
+        turn_no=definition["source"]["turn_no"],
+        steps=steps,
+        omitted=tuple(Omitted(left["step_no"], left["reason"]) for left in definition["omitted"]),
+        tier=definition["tier"],
+    )

@@ -1,0 +1,121 @@
+"""A report as plain text for a terminal or a log file: one screen, no colour, no library."""
+
+import json
+from collections.abc import Iterable, Iterator
+
+from tarx_toollog.replay.report import Failure, Report, Slice
+from tarx_toollog.replay.scenario import BRONZE
+from tarx_toollog.replay.statistics import Proportion
+
+_LABELS = {
+    "step": "step agreement",
+    "name": "right tools",
+    "schema": "valid against schema",
+    "parse": "arguments readable",
+    "arguments": "same arguments",
+    "arguments_strict": "same arguments, strictly",
+}
+_BASES = {
+    "step": "of all steps",
+    "name": "of steps with a logged call",
+    "schema": "of answers with calls",
+    "parse": "of answers with calls",
+    "arguments": "of steps with the right tools",
+    "arguments_strict": "of steps with the right tools",
+}
+_MAX_ROWS = 10
+_MAX_EXAMPLE = 140
+_SMALL = 30  # below it even a perfect run leaves more than ten points open
+
+
+def report_text(report: Report) -> str:
+    """Return the report as text."""
+    return "\n".join(_lines(report)) + "\n"
+
+
+def share_text(share: Proportion) -> str:
+    """Return a share with its interval and counts.
+
+    Example:
+        >>> from tarx_toollog.replay.statistics import wilson
+        >>> share_text(wilson(17, 20))
+        ' 85.0 %  [64.0–94.8]  17/20'
+    """
+    if share.estimate is None:
+        return "     –                 0/0"
+    interval = f"[{share.low * 100:.1f}–{share.high * 100:.1f}]"
+    return f"{share.estimate * 100:5.1f} %  {interval:<13}{share.numerator}/{share.denominator}"
+
+
+def tier_statement(report: Report) -> str:
+    """Return the sentence that must stand beside every figure of the report."""
+    if set(report.tiers) <= {BRONZE}:
+        return "bronze: agreement with the log, not accuracy. Nobody has verified that the logged calls were right."
+    counts = ", ".join(f"{name} {count}" for name, count in sorted(report.tiers.items()))
+    return f"mixed tiers ({counts}): agreement with the log, not accuracy."
+
+
+def _lines(report: Report) -> Iterator[str]:
+    run = report.run
+    yield f"run {run.name}: {run.model} at {run.endpoint}, scenarios {run.tag}, {run.status}"
+    yield f"    {report.steps_asked} of {report.steps_total} steps asked; each with the logged history"
+    yield tier_statement(report)
+    yield from _warnings(report)
+    yield ""
+    yield f"{'chain agreement':<26}{share_text(report.chains)}  turns in which every step agrees"
+    for name in sorted(report.scorers, key=_place):
+        share = report.scorers[name]
+        yield f"{_LABELS.get(name, name):<26}{share_text(share)}  {_BASES.get(name, '')}".rstrip()
+    yield "    in brackets: 95 % Wilson interval, then the counts; steps of one turn hang together, so decide on chains"
+    yield from _table("step agreement by decision", report.decisions)
+    yield from _table("step agreement by depth", report.depths)
+    yield from _table("chain agreement by signature", report.signatures)
+    yield from _failures(report.failures)
+
+
+def _place(name: str) -> int:
+    """Return the line of a scorer; those of third parties come last."""
+    return list(_LABELS).index(name) if name in _LABELS else len(_LABELS)
+
+
+def _warnings(report: Report) -> Iterator[str]:
+    if not report.is_valid:
+        yield f"NOT VALID: {report.infra_errors} steps have no answer because of the infrastructure; resume the run."
+    elif report.infra_errors:
+        yield f"{report.infra_errors} steps have no answer because of the infrastructure; they are not counted."
+    if report.model_errors:
+        yield f"{report.model_errors} steps ended in an error of the server; they count as failed."
+    if report.unscored:
+        yield f"{report.unscored} answers have no score yet: `toollog replay score {report.run.name}`"
+    for reason, count in report.chains_unjudged.items():
+        yield f"chains that are not judged: {count} ({reason})."
+    if 0 < report.chains.denominator < _SMALL:
+        yield f"only {report.chains.denominator} chains: read the interval, not the percentage."
+
+
+def _table(title: str, slices: tuple[Slice, ...]) -> Iterator[str]:
+    if len(slices) < 2:  # one row would repeat the headline
+        return
+    yield ""
+    yield title
+    for part in slices[:_MAX_ROWS]:
+        yield f"    {_cut(part.key, 40):<40}  {share_text(part.agreement)}"
+    if len(slices) > _MAX_ROWS:
+        yield f"    … {len(slices) - _MAX_ROWS} more (--json shows all)"
+
+
+def _failures(failures: Iterable[Failure]) -> Iterator[str]:
+    shown = list(failures)
+    if not shown:
+        return
+    yield ""
+    yield "what went wrong (the first thing wrong with each step)"
+    for failure in shown[:_MAX_ROWS]:
+        yield f"    {failure.count:>5}  {failure.code}: {failure.meaning}"
+        finding = {key: value for key, value in failure.example["finding"].items() if key != "code"}
+        example = json.dumps(finding, ensure_ascii=False)
+        yield f"           e.g. exchange {failure.example['exchange_uid']}: {_cut(example, _MAX_EXAMPLE)}"
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"

@@ -1,0 +1,124 @@
+"""``toollog replay`` from build to report, as a person types it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.responses import Response
+
+from tarx_toollog.cli.main import cli
+from tarx_toollog.store.log import ToolLog
+from tests.unit.replay.support import Chat, Json, calling, fake_model, last_user, saying
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    path = tmp_path / "t.db"
+    with ToolLog.open(path, read_only=False) as log:
+        Chat(log, "a").turn("one", calling(("recall", {"query": "home"})), saying("Porto"))
+        Chat(log, "b").turn("two", saying("Hello"))
+        Chat(log, "c").turn("three", calling(("search", {})))
+    return path
+
+
+class Cli:
+    """Runs commands against one database."""
+
+    def __init__(self, database: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self._database = database
+        self._capsys = capsys
+        self.err = ""
+
+    def __call__(self, *arguments: str, code: int = 0) -> str:
+        with pytest.raises(SystemExit) as ended:
+            cli.main(["--database", str(self._database), *arguments])
+        out, self.err = self._capsys.readouterr()
+        assert ended.value.code == code, self.err
+        return out
+
+    def json(self, *arguments: str) -> Any:
+        return json.loads(self(*arguments, "--json"))
+
+
+@pytest.fixture
+def toollog(database: Path, capsys: pytest.CaptureFixture[str]) -> Cli:
+    return Cli(database, capsys)
+
+
+def test_build_says_what_it_took_and_what_it_did_not(toollog: Cli) -> None:
+    text = toollog("replay", "build", "--tag", "t")
+    assert "2 scenarios with 3 steps frozen" in text
+    assert "it needs a label" in text
+    assert "Nobody has verified" in text
+    assert toollog.json("replay", "build", "--tag", "t") == {
+        "tag": "t", "turns": 3, "taken": 0, "already_there": 2, "steps": 0,
+        "skipped": {"logged_call_is_bad": 1}, "omitted_steps": {},
+    }  # fmt: skip
+
+
+def test_the_recorded_answers_agree_in_full(toollog: Cli) -> None:
+    toollog("replay", "build", "--tag", "t")
+    found = toollog.json("replay", "run", "t", "--endpoint", "recorded:", "--model", "log", "--name", "r")
+    assert (found["chain_agreement"]["numerator"], found["chain_agreement"]["denominator"]) == (2, 2)
+    assert found["tiers"]["bronze"]["scenarios"] == 2
+    assert "not accuracy" in found["tiers"]["bronze"]["meaning"]
+    assert found == toollog.json("replay", "report", "r")
+
+
+def test_run_then_report_list_show_and_score(toollog: Cli) -> None:
+    toollog("replay", "build", "--tag", "t")
+    with fake_model(lambda _: saying("I do not know")) as model:
+        extra = '{"cache_prompt": false}'
+        text = toollog("replay", "run", "t", "--endpoint", model.url, "--model", "m", "--name", "r",
+                       "--extra-body", extra)  # fmt: skip
+        assert all(body["cache_prompt"] is False for body in model.requests)
+    assert "missing_call" in text
+    assert text == toollog("replay", "report", "r")
+    listed = toollog.json("replay", "list")
+    assert [(row["kind"], row["name"]) for row in listed] == [("scenarios", "t"), ("run", "r")]
+    (failed,) = toollog.json("replay", "show", "r", "--failed")
+    assert (failed["expected"], failed["actual"], failed["failure"]) == ("recall", "(answer)", "missing_call")
+    assert len(toollog.json("replay", "show", "r")) == 3
+    toollog("replay", "score", "r")
+    assert text == toollog("replay", "report", "r")
+
+
+def test_a_run_that_is_not_valid_ends_with_the_code_of_the_endpoint(toollog: Cli) -> None:
+    toollog("replay", "build", "--tag", "t")
+
+    def handler(body: Json) -> Response | Json:
+        if last_user(body) == "two":
+            return Response(b'{"choices": [', headers={"content-length": "500"}, media_type="application/json")
+        return saying("Hello")
+
+    with fake_model(handler) as model:
+        text = toollog("replay", "run", "t", "--endpoint", model.url, "--model", "m", "--retries", "0", code=5)
+    assert "NOT VALID" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["run", "t", "--endpoint", "http://127.0.0.1:1", "--model", "m"], 5),
+        (["run", "nothing", "--endpoint", "recorded:", "--model", "m"], 3),
+        (["run", "t", "--endpoint", "here", "--model", "m"], 2),
+        (["run", "t", "--endpoint", "recorded:", "--model", "m", "--extra-body", "{"], 2),
+        (["run", "t", "--endpoint", "recorded:", "--model", "m", "--extra-body", "[]"], 2),
+        (["run", "t", "--model", "m"], 2),
+        (["run", "t", "--resume", "r"], 2),
+        (["run", "--resume", "nothing"], 3),
+        (["report", "nothing"], 3),
+        (["build", "--tag", "t", "--tool", "nothing"], 3),
+    ],
+)
+def test_what_cannot_be_done_says_so_with_its_exit_code(toollog: Cli, arguments: list[str], code: int) -> None:
+    toollog("replay", "build", "--tag", "t")
+    toollog("replay", *arguments, code=code)
+    assert toollog.err.startswith("error: ")
+    assert "hint: " in toollog.err
+
+
+def test_a_database_that_is_not_there_is_not_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Cli(tmp_path / "none.db", capsys)("replay", "build", "--tag", "t", code=6)
+    assert not (tmp_path / "none.db").exists()

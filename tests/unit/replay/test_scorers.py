@@ -1,0 +1,113 @@
+from typing import Any
+
+import pytest
+
+from tarx_toollog.canonical import parse_arguments
+from tarx_toollog.model import LoggedCall
+from tarx_toollog.replay.matching import Call
+from tarx_toollog.replay.scenario import Recorded, ScenarioStep
+from tarx_toollog.replay.scorers.step import CODES
+from tarx_toollog.replay.scoring import judge
+from tarx_toollog.store.replays import Answer
+from tarx_toollog.store.verdicts import judge_call
+from tarx_toollog.wire.openai_chat import tool_from_raw
+from tests.unit.replay.support import TOOLS
+
+
+def step(*calls: tuple[str, dict[str, Any]]) -> ScenarioStep:
+    expected = tuple(Call(name, arguments) for name, arguments in calls)
+    return ScenarioStep(1, "", (), tuple(TOOLS), {}, expected, Recorded({}, None, None))
+
+
+def made(name: str, arguments: str, *, origin: str = "native", complete: bool = True) -> LoggedCall:
+    from tarx_toollog.model import ToolCall
+
+    offered = {tool.name: tool for tool in map(tool_from_raw, TOOLS)}
+    verdict = judge_call(ToolCall(name, arguments, "id", complete=complete), offered)
+    state = parse_arguments(arguments, complete=complete).state
+    return LoggedCall("u", name, arguments, state, verdict.schema_state, verdict.offered, complete, origin, "id")
+
+
+RECALL = ("recall", {"query": "home"})
+BOTH = (RECALL, ("remember", {"text": "x", "kind": "fact"}))
+RIGHT = made("recall", '{"query": "home"}')
+RIGHT_TOO = made("remember", '{"text": "x", "kind": "fact"}')
+
+CASES = [
+    ("right", step(RECALL), Answer((RIGHT,)), None),
+    ("right in another order", step(*BOTH), Answer((RIGHT_TOO, RIGHT)), None),
+    ("right, default written out", step(RECALL), Answer((made("recall", '{"query":"Home.","limit":5}'),)), None),
+    ("right answer in text", step(), Answer(text="Hello"), None),
+    ("server refused", step(RECALL), Answer(outcome="upstream_error", error="boom"), "server_error"),
+    ("leaked", step(RECALL), Answer((made("recall", '{"query":"home"}', origin="leaked_text"),)), "unparsed_tool_call"),
+    ("cut call", step(RECALL), Answer((made("recall", '{"que', complete=False),), finish_reason="length"), "truncated"),
+    ("cut text", step(RECALL), Answer(text="I will", finish_reason="length"), "truncated"),
+    ("no JSON", step(RECALL), Answer((made("recall", "{query: home}"),)), "malformed_json"),
+    ("JSON, no object", step(RECALL), Answer((made("recall", '"home"'),)), "malformed_json"),
+    ("talks", step(RECALL), Answer(text="You live in Porto"), "missing_call"),
+    ("one of two", step(*BOTH), Answer((RIGHT,)), "missing_call"),
+    ("twice", step(RECALL), Answer((RIGHT, RIGHT)), "extra_call"),
+    ("another tool", step(RECALL), Answer((made("save", '{"title":"home"}'),)), "wrong_tool"),
+    ("made-up tool", step(RECALL), Answer((made("search", '{"query":"home"}'),)), "hallucinated_tool"),
+    ("calls for nothing", step(), Answer((RIGHT,)), "unneeded_call"),
+    ("says nothing", step(), Answer(text=" "), "empty_answer"),
+    ("required missing", step(RECALL), Answer((made("recall", "{}"),)), "missing_required"),
+    ("unknown argument", step(RECALL), Answer((made("recall", '{"query":"home","q":1}'),)), "unknown_arg"),
+    ("type", step(RECALL), Answer((made("recall", '{"query":["home"]}'),)), "arg_type"),
+    ("enum", step(BOTH[1]), Answer((made("remember", '{"text":"x","kind":"Fact"}'),)), "arg_enum"),
+    ("optional missing", step(BOTH[1]), Answer((made("remember", '{"text":"x"}'),)), "arg_missing_optional"),
+    ("optional extra", step(RECALL), Answer((made("recall", '{"query":"home","limit":2}'),)), "arg_extra"),
+    ("value", step(RECALL), Answer((made("recall", '{"query":"work"}'),)), "arg_value"),
+]
+
+
+@pytest.mark.parametrize(("asked", "answer", "code"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_the_verdict_names_what_is_wrong(asked: ScenarioStep, answer: Answer, code: str | None) -> None:
+    score = judge(asked, answer)["step"]
+    assert (score.value, score.detail.get("code")) == (float(code is None), code)
+
+
+def test_every_failure_code_has_a_case() -> None:
+    assert {case[3] for case in CASES} - {None} == set(CODES)
+
+
+def values(asked: ScenarioStep, answer: Answer) -> dict[str, float | None]:
+    return {name: score.value for name, score in judge(asked, answer).items()}
+
+
+def test_scorers_that_do_not_apply_say_so() -> None:
+    assert values(step(), Answer(text="Hi")) == {
+        "parse": None, "name": None, "schema": None, "arguments_strict": None, "arguments": None, "step": 1.0,
+    }  # fmt: skip
+    assert values(step(RECALL), Answer(text="Hi")) == {
+        "parse": None, "name": 0.0, "schema": None, "arguments_strict": None, "arguments": None, "step": 0.0,
+    }  # fmt: skip
+
+
+def test_strict_arguments_are_the_same_json_and_standard_ones_mean_the_same() -> None:
+    found = values(step(RECALL), Answer((made("recall", '{"query":"Home"}'),)))
+    assert (found["arguments_strict"], found["arguments"]) == (0.0, 1.0)
+    found = values(step(*BOTH), Answer((RIGHT_TOO, RIGHT)))
+    assert (found["arguments_strict"], found["arguments"]) == (1.0, 1.0)
+
+
+def test_a_valid_call_with_another_value_is_valid_and_not_the_same() -> None:
+    found = values(step(RECALL), Answer((made("recall", '{"query":"work"}'),)))
+    assert (found["parse"], found["name"], found["schema"], found["arguments"]) == (1.0, 1.0, 1.0, 0.0)
+
+
+def test_a_call_against_its_schema_is_readable_and_not_valid() -> None:
+    found = values(step(RECALL), Answer((made("recall", '{"query":1}'),)))
+    assert (found["parse"], found["schema"]) == (1.0, 0.0)
+
+
+def test_a_leaked_call_says_whether_it_would_have_been_right() -> None:
+    for text, right in (("home", True), ("work", False)):
+        leaked = made("recall", f'{{"query":"{text}"}}', origin="leaked_text")
+        detail = judge(step(RECALL), Answer((leaked,), text="…"))["step"].detail
+        assert detail["findings"][0]["would_have_been_right"] is right
+
+
+def test_the_same_tool_once_more_is_not_the_right_tools() -> None:
+    found = values(step(RECALL), Answer((RIGHT, RIGHT)))
+    assert (found["name"], found["arguments"], found["step"]) == (0.0, None, 0.0)
