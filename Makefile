@@ -1,0 +1,65 @@
+# make help            what there is
+# Needs make and python3 >= 3.11 (PYTHON=python3.12 chooses another); everything else goes into .venv.
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+DEV := $(VENV)/.installed-dev
+DEMO := $(VENV)/.installed-demo
+
+.PHONY: help venv demo test check wheel fix docs bench clean
+
+help:
+	@echo "make demo    a real model, a Workbench that calls tools, and what toollog makes of it"
+	@echo "make test    everything that has to pass: check, wheel, then all tests"
+	@echo "make check   lint, format, types, layers, generated docs"
+	@echo "make fix     mend lint and format"
+	@echo "make docs    generate the generated docs"
+	@echo "make bench   measure"
+	@echo "make venv    only install into .venv"
+	@echo "make clean   remove what was generated (not .venv)"
+
+venv: $(DEV)
+
+demo: $(DEMO)
+	@$(PY) -m examples.demo
+
+# pytest comes last, so that its summary is the last line.
+test: check wheel
+	@$(PY) examples/local_model/launch.py --install
+	$(PY) -m pytest -n 2 --dist loadgroup
+
+check: $(DEV)
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	$(PY) scripts/docs.py --check
+
+wheel: $(DEV)
+	$(PY) scripts/check_wheel.py
+
+fix: $(DEV)
+	$(VENV)/bin/ruff check --fix
+	$(VENV)/bin/ruff format
+
+docs: $(DEV)
+	$(PY) scripts/docs.py
+
+bench: $(DEV)
+	$(PY) -m bench
+
+clean:
+	rm -rf demo-out build dist bench/out .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage*
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+# The stamps: installed once, and again when pyproject.toml changes. The dev install includes the demo's.
+$(DEV): pyproject.toml
+	@PYTHON="$(PYTHON)" sh scripts/venv.sh $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[dev,demo]'
+	@touch $(DEMO) $(DEV)
+
+$(DEMO): pyproject.toml
+	@PYTHON="$(PYTHON)" sh scripts/venv.sh $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[demo]'
+	@touch $(DEMO)

@@ -1,0 +1,72 @@
+"""How much disk a chain of calls takes: every request carries the whole history, the store keeps it once."""
+
+import json
+import sqlite3
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tarx_toollog import Settings, ToolLog
+from tarx_toollog.canonical import canonical_json, parse_json
+from tarx_toollog.wire.decode import decode
+from tests.support.builders import assistant, call, raw_exchange, result, system, user
+
+TOOLS = [
+    {
+        "type": "function",
+        "function": {
+            "name": f"tool_{i}",
+            "description": f"Tool number {i}. " + "It does something useful with its arguments. " * 10,
+            "parameters": {"type": "object", "properties": {"query": {"type": "string"}}, "required": ["query"]},
+        },
+    }
+    for i in range(15)
+]
+
+
+def chain(length: int) -> dict[str, Any]:
+    """Store one agent chain of ``length`` calls; return raw bytes sent, bytes on disk, and whether all rebuilds."""
+    history: list[dict[str, Any]] = [system("You are an agent."), user("Do the work.")]
+    raws = []
+    for i in range(length + 1):
+        made = call(f"tool_{i % 15}", {"query": f"item {i}"}, f"call-{i:05}")
+        answer = assistant("", made) if i < length else assistant("Done.")
+        raws.append(raw_exchange(history, answer, tools=TOOLS, at_s=i * 3.0))
+        text = f"Row {i}: " + "".join(chr(97 + (i * 7 + k * k) % 26) for k in range(900))
+        history = [*history, answer, result(f"call-{i:05}", {"text": text})]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "t.db"
+        with ToolLog.open(settings=Settings(database=str(path)), read_only=False) as log:
+            for raw in raws:
+                log.write([decode(raw)])
+            rebuilt = sum(_is_rebuilt(log, raw.begin.uid, raw.request_body) for raw in raws)
+        with sqlite3.connect(path) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.close()
+        size = path.stat().st_size
+    sent = sum(len(raw.request_body) + len(raw.response_body) for raw in raws)
+    return {
+        "raw_bytes": sent,
+        "disk_bytes": size,
+        "ratio": round(size / sent, 4),
+        "rebuilt": f"{rebuilt} of {len(raws)}",
+    }
+
+
+def _is_rebuilt(log: ToolLog, uid: str, body: bytes) -> bool:
+    request = log.exchange(uid).request
+    assert request is not None
+    whole = dict(request.params) | {"messages": [dict(m.raw) for m in request.messages]}
+    whole["tools"] = [dict(tool.raw) for tool in request.tools]
+    return canonical_json(whole) == canonical_json(parse_json(body))
+
+
+def measure() -> dict[str, Any]:
+    """Return the figures for chains of 100 and 400 calls; ``ratio`` is disk / raw traffic."""
+    unique = len(json.dumps(TOOLS)) + 100 * 1000
+    return {
+        "baseline": "the raw bytes of the same requests and responses",
+        "unique_bytes_of_100_calls": unique,
+        "100 calls": chain(100),
+        "400 calls": chain(400),
+    }

@@ -1,0 +1,75 @@
+"""What all tests share: a clean environment, hypothesis profiles, and the real model."""
+
+import os
+from collections.abc import Iterator
+
+import hypothesis
+import pytest
+from xdist.scheduler import LoadGroupScheduling  # type: ignore[import-untyped]  # it ships no types
+
+from tests.support.model_server import ModelServer, running_model_server
+
+# A developer's own settings and proxies must not decide whether a test passes.
+for _name in list(os.environ):
+    if _name.startswith("TOOLLOG_") or _name.lower().endswith("_proxy"):
+        del os.environ[_name]
+
+_SLOW_MACHINES = [hypothesis.HealthCheck.too_slow]
+for _profile, _examples in (("dev", 25), ("ci", 100), ("deep", 10_000)):
+    hypothesis.settings.register_profile(
+        _profile,
+        max_examples=_examples,
+        deadline=None,
+        suppress_health_check=_SLOW_MACHINES,
+        print_blob=True,
+    )
+hypothesis.settings.load_profile(
+    os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") == "true" else "dev")
+)
+
+
+REAL_MODEL = "tests/real_model/"
+
+
+class OneWorkerForTheModel(LoadGroupScheduling):  # type: ignore[misc]  # its base has no types
+    """Sends all tests of one folder to one worker: the model is started once, and has one slot.
+
+    ``--dist loadgroup`` would do that with ``xdist_group`` marks, but pytest-xdist 3.8 loses them under
+    pytest 9.2 (it writes ``item._nodeid``, which is no longer read). The folder works with every version.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return REAL_MODEL if nodeid.startswith(REAL_MODEL) else str(super()._split_scope(nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadGroupScheduling | None:
+    """Schedule with the class above when pytest runs with ``--dist loadgroup``."""
+    return OneWorkerForTheModel(config, log) if config.getvalue("dist") == "loadgroup" else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that use the model, and see that they are where one worker gets them all."""
+    for item in items:
+        if "model_server" in getattr(item, "fixturenames", ()):
+            item.add_marker("real_model")
+            if not item.nodeid.startswith(REAL_MODEL):
+                raise pytest.UsageError(f"{item.nodeid} uses model_server, so it has to live in {REAL_MODEL}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _home_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the default database and the user's configuration away from the person who runs the tests."""
+    home = str(tmp_path_factory.mktemp("home"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", home)
+        patch.delenv("XDG_DATA_HOME", raising=False)
+        patch.delenv("XDG_CONFIG_HOME", raising=False)
+        yield
+
+
+@pytest.fixture(scope="session")
+def model_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServer]:
+    """Yield the real model with the toy adapter; see ``examples/local_model/README.md``."""
+    with running_model_server(tmp_path_factory.mktemp("model") / "server.log") as server:
+        yield server

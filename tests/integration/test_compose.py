@@ -1,0 +1,60 @@
+"""``docker-compose.yml`` and ``Dockerfile``: what can be seen without an engine."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tarx_toollog import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+
+
+def test_every_port_is_published_on_this_machine_only() -> None:
+    published = re.findall(r'^\s+- "([\d.:]*\d+:\d+)"$', COMPOSE, re.MULTILINE)
+    assert len(published) == COMPOSE.count("ports:") == 3
+    assert all(port.startswith("127.0.0.1:") for port in published)
+
+
+def test_model_server_and_database_are_opt_in() -> None:
+    services = COMPOSE.split("\nservices:\n")[1].split("\nvolumes:\n")[0]
+    profiles = {
+        name: re.findall(r'^    profiles: \["(\w+)"\]$', body, re.MULTILINE)
+        for name, body in re.findall(r"^  (\w+):\n((?:    .*\n|\n)+)", services + "\n", re.MULTILINE)
+    }
+    assert profiles == {"toollog": [], "llama": ["llama"], "postgres": ["postgres"]}
+
+
+def test_the_settings_that_are_passed_exist() -> None:
+    names = {name.lower() for name in re.findall(r"TOOLLOG_([A-Z_]+)", COMPOSE + DOCKERFILE)}
+    assert names
+    assert names <= set(Settings.model_fields)
+
+
+def test_the_port_is_the_one_that_serve_listens_on() -> None:
+    port = Settings.model_fields["port"].default
+    assert f'"127.0.0.1:{port}:{port}"' in COMPOSE
+    assert f"EXPOSE {port}" in DOCKERFILE
+
+
+def test_the_container_does_not_run_as_root() -> None:
+    assert re.search(r"^USER (?!root)\w+$", DOCKERFILE, re.MULTILINE)
+    assert DOCKERFILE.index("USER ") > DOCKERFILE.index("RUN ")
+
+
+def test_all_that_is_copied_into_the_image_is_in_the_repository() -> None:
+    for line in re.findall(r"^COPY (.+) \S+$", DOCKERFILE, re.MULTILINE):
+        assert all((ROOT / source).exists() for source in line.split())
+
+
+def test_compose_accepts_the_file() -> None:
+    docker = shutil.which("docker")
+    if docker is None or subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode:
+        pytest.skip("docker compose is not installed")
+    command = [docker, "compose", "--file", str(ROOT / "docker-compose.yml"), "--profile", "*", "config", "--quiet"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
