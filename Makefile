@@ -26,6 +26,7 @@ demo: $(DEMO)
 
 # pytest comes last, so that its summary is the last line.
 test: check wheel
+	@sh scripts/system_packages.sh
 	@$(PY) examples/local_model/launch.py --install
 	$(PY) -m pytest -n 2 --dist loadgroup
 
