@@ -211,7 +211,7 @@ def show(model_url: str, model: str) -> None:
     print(f"""
 ── Where things are
 {DATABASE}     the log: plain SQLite, any tool can read it
-{OUT}/export/        training data, split and described
+{OUT}/export/        training data, its manifest, and where each line came from
 {OUT}/workbench.db   what the tools of the Workbench stored
 {OUT}/*.log          what the servers said
 

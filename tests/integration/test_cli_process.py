@@ -85,6 +85,17 @@ def test_follow_prints_what_comes_and_ends_with_130_on_ctrl_c(
     assert "Traceback" not in stream(process.stderr).read()
 
 
+def test_ctrl_c_in_a_query_is_no_query_that_took_too_long(database: Path, started: list[subprocess.Popen[str]]) -> None:
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n WHERE i < 3"
+    process = start(started, database, "db", "query", endless)
+    assert [stream(process.stdout).readline() for _ in range(2)] == ["i\n", "1\n"]
+
+    process.send_signal(signal.SIGINT)
+
+    assert process.wait(PATIENCE_S) == 130
+    assert stream(process.stderr).read().strip() == ""
+
+
 def test_serve_records_what_passes_and_ctrl_c_stops_it(database: Path, started: list[subprocess.Popen[str]]) -> None:
     answer = b'{"object": "list", "data": [{"id": "qwen"}]}'
     with server(200, answer) as upstream:
@@ -127,6 +138,32 @@ def test_a_port_that_is_taken_is_said_in_two_lines(database: Path, started: list
     error, hint = stream(process.stderr).read().splitlines()
     assert error.startswith("error: cannot listen on 127.0.0.1:")
     assert "--port" in hint
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ({"TOOLLOG_DATABASE": "garbage.db"}, "error: not recording yet: {folder}/garbage.db is damaged"),
+        ({"TOOLLOG_JOURNAL_DIR": "garbage.db"}, "error: recording nothing: {folder}/garbage.db is not a folder"),
+        ({"TOOLLOG_ENABLED": "false"}, "recording nothing: the setting `enabled` is off"),
+    ],
+)
+def test_serve_does_not_claim_to_record_what_it_cannot(
+    database: Path,
+    started: list[subprocess.Popen[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    setting: dict[str, str],
+    words: str,
+) -> None:
+    (database.parent / "garbage.db").write_text("not a database, and long enough to be taken for one " * 9)
+    for name, value in setting.items():
+        monkeypatch.setenv(name, value if name == "TOOLLOG_ENABLED" else str(database.parent / value))
+    at = Path(os.environ.get("TOOLLOG_DATABASE", database))
+
+    process = start(started, at, "serve", "--port", "0")
+    assert stream(process.stderr).readline().startswith("listening on ")
+
+    assert stream(process.stderr).readline().startswith(words.format(folder=database.parent))
 
 
 def cpu_seconds(*command: str) -> float:

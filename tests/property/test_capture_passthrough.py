@@ -94,6 +94,7 @@ def test_messages_pass_unchanged_in_both_directions(
 
     assert direct.sent == tapped.sent == untouched[: len(direct.sent)]
     assert all(one is other for one, other in zip(direct.sent, tapped.sent, strict=True))  # not even a copy
+    assert all(one is other for one, other in zip(tapped.received, tapped_seen, strict=False))
     assert (direct_seen, repr(direct.error)) == (tapped_seen, repr(tapped.error))
     recorder = recorder_for(settings)
     assert (0, 0) == (recorder.lost, recorder.failures), recorder.last_error

@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tarx_toollog.capture.recorder import recorder_for
+from tarx_toollog.capture.capture import Capture
+from tarx_toollog.capture.recorder import Recorder, recorder_for
 from tarx_toollog.config import Settings
 from tarx_toollog.store.log import ToolLog
+from tests.support.upstream import chat_body
 
 Message = MutableMapping[str, Any]
 App = Callable[[Any, Any, Any], Awaitable[None]]
@@ -180,3 +182,32 @@ def answer_text(settings: Settings, uid: str) -> str | None:
     with ToolLog.open(settings=settings) as log:
         response = log.exchange(uid).response
         return response.choices[0].message.text if response is not None and response.choices else None
+
+
+def uids(settings: Settings) -> list[str]:
+    return [row["uid"] for row in query(settings, "SELECT uid FROM exchange ORDER BY uid")]
+
+
+def begin(recorder: Recorder) -> Capture:
+    """Begin an exchange without any server."""
+    capture = Capture.begin(
+        recorder, leg="proxy", method="POST", path="/v1/chat/completions", headers=[], client_key=None
+    )
+    assert capture is not None
+    capture.request_data(REQUEST)
+    capture.request_done()
+    return capture
+
+
+def finish(capture: Capture) -> None:
+    """End it with an answer."""
+    capture.response_start(200, [(b"content-type", b"application/json")])
+    capture.response_data(chat_body())
+    capture.end(final_seen=True)
+
+
+def exchange(recorder: Recorder) -> str:
+    """Record a whole exchange and return its uid."""
+    capture = begin(recorder)
+    finish(capture)
+    return capture.uid

@@ -13,6 +13,7 @@ came, and always **before** the piece that carries the end of the content goes o
 holds an answer that a killed process would lose, and a stream costs one write instead of one per token.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Iterable
 from typing import Concatenate, ParamSpec
@@ -50,16 +51,17 @@ class Capture:
         "_buffered",
         "_chunks",
         "_ended",
+        "_flush_at_ns",
         "_frames",
-        "_last_flush_ns",
+        "_max_response",
         "_meta",
         "_request",
         "_request_size",
-        "_response_kept",
         "_response_size",
         "_run",
         "_scanner",
         "_start_ns",
+        "_timer",
         "_uid_bytes",
         "recorder",
         "uid",
@@ -79,10 +81,11 @@ class Capture:
         self._frames: list[FrameParts] = []
         self._chunks: list[tuple[int, bytes]] = []
         self._buffered = 0
-        self._response_kept = 0
         self._response_size = 0
-        self._last_flush_ns = start_ns
+        self._max_response = recorder.settings.max_response_bytes
+        self._flush_at_ns = start_ns
         self._scanner: TerminatorScanner | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     @classmethod
     def begin(
@@ -153,22 +156,30 @@ class Capture:
         size = int(length) if length.isascii() and length.isdecimal() else None
         self._scanner = TerminatorScanner(content_type, size, encoding)
 
-    @_guarded
     def response_data(self, data: bytes) -> None:
-        """Take a piece of the response body; call it before the piece goes on to the client."""
-        data = bytes(data)
-        now = self.recorder.last_activity_ns = time.monotonic_ns()
-        room = self.recorder.settings.max_response_bytes - self._response_kept
-        self._response_size += len(data)
-        if room > 0:
-            piece = data if len(data) <= room else data[:room]
-            self._response_kept += len(piece)
-            self._buffered += len(piece)
-            self._chunks.append((now - self._start_ns, piece))
-        ends_content = self._scanner is None or self._scanner.feed(data)
-        waited_ms = (now - self._last_flush_ns) // 1_000_000
-        if ends_content or self._buffered >= FLUSH_BYTES or waited_ms >= self.recorder.settings.checkpoint_ms:
-            self._flush()
+        """Take a piece of the response body; call it before the piece goes on to the client.
+
+        This runs for each token of every stream, so it is written out: no wrapper, no look-ups that can be saved.
+        """
+        try:
+            if type(data) is not bytes:
+                data = bytes(data)  # somebody lends us a buffer that is going to change
+            now = time.monotonic_ns()
+            self.recorder.last_activity_ns = now
+            room = self._max_response - self._response_size
+            size = len(data)
+            self._response_size += size
+            if room > 0:
+                self._buffered += size
+                self._chunks.append((now - self._start_ns, data if size <= room else data[:room]))
+            ends_content = self._scanner is None or self._scanner.feed(data)
+            if ends_content or self._buffered >= FLUSH_BYTES or now >= self._flush_at_ns:
+                self._flush()
+            elif self._timer is None:
+                delay_s = self.recorder.settings.checkpoint_ms / 1000
+                self._timer = _call_later(delay_s, self._checkpoint)  # the model may fall silent
+        except Exception as error:  # noqa: BLE001 - see _guarded
+            self.recorder.failed(error)
 
     def end(
         self,
@@ -196,8 +207,16 @@ class Capture:
             self._frames.append((Kind.END, self._uid_bytes, json_payload(end)))
             self._flush()
         except Exception as error:  # noqa: BLE001 - see _guarded
-            self.recorder.failed(error, lost=True)
+            self.recorder.failed(error, lost=True, begun=None if self._run is None else self.uid)
+        if self._timer is not None:
+            self._timer.cancel()
         self._request, self._frames = [], []  # a task that outlives the request may hold this object
+
+    @_guarded
+    def _checkpoint(self) -> None:
+        self._timer = None
+        if self._chunks:
+            self._flush()
 
     def _add_begin(self) -> None:
         # Once as a rule. Again when the answer began before the request was complete: the last one counts.
@@ -221,7 +240,16 @@ class Capture:
                 self._frames = []
         finally:
             # Also after a failure: the next try comes with the next checkpoint, not with the next token.
-            self.recorder.last_activity_ns = self._last_flush_ns = time.monotonic_ns()
+            now = time.monotonic_ns()
+            self.recorder.last_activity_ns = now
+            self._flush_at_ns = now + self.recorder.settings.checkpoint_ms * 1_000_000
+
+
+def _call_later(delay_s: float, callback: Callable[[], None]) -> asyncio.TimerHandle | None:
+    try:
+        return asyncio.get_running_loop().call_later(delay_s, callback)
+    except RuntimeError:
+        return None  # a synchronous client: its checkpoints come with the next piece
 
 
 def _error_text(error: BaseException) -> str:

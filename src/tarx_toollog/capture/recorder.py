@@ -33,6 +33,9 @@ ROTATE_WHEN_IDLE_BYTES = 2**20  # so that a segment whose content is in the data
 _RETRY_S = (0.1, 30.0)  # first and longest pause while the database is away
 _CLOSE_S = 5.0  # a server that shuts down waits this long for the log, no longer
 _FORK_S = 1.0  # a fork waits this long for a transaction to end, no longer
+_BUSY_NS = 5_000_000  # traffic that was seen this recently goes on
+_GIVE_WAY = 4  # the writer takes a fifth of the time while it does
+_GIVE_WAY_MAX_NS = 20_000_000  # a transaction is open meanwhile: other programs must not wait for long
 _MAX_CAUSES = 50  # causes of losses that are counted apart while no database can be told of them
 
 
@@ -58,6 +61,7 @@ class Recorder:
         self._run: Run | None = None
         self._holders = 0
         self._losses: Counter[str] = Counter()
+        self._cut_off: list[str] = []
         self._secret: bytes | None = None
 
     # ---- for captures -----------------------------------------------------------------------------------------------
@@ -95,8 +99,14 @@ class Recorder:
             self._secret = _load_secret(self.settings.journal_path / "identity.key")
         return self._secret
 
-    def failed(self, error: BaseException, *, lost: bool = False) -> None:
-        """Count an error of ours; the first of each kind goes to the log."""
+    def failed(self, error: BaseException, *, lost: bool = False, begun: str | None = None) -> None:
+        """Count an error of ours; the first of each kind goes to the log.
+
+        Args:
+            error: What went wrong.
+            lost: It cost an exchange.
+            begun: Uid of that exchange, where the journal has its beginning.
+        """
         text = f"{type(error).__name__}: {error}"
         with self._count_lock:
             self.failures += 1
@@ -104,6 +114,8 @@ class Recorder:
                 self.lost += 1
                 known = text in self._losses or len(self._losses) < _MAX_CAUSES
                 self._losses[text if known else "other causes"] += 1
+            if begun is not None:
+                self._cut_off.append(begun)
         if text != self.last_error:
             logger.warning("capture failed, the chat goes on: %s", text)
         self.last_error = text
@@ -156,6 +168,7 @@ class Recorder:
         self._lock = threading.Lock()
         self._count_lock = threading.Lock()
         self._losses.clear()
+        self._cut_off.clear()
         self.lost = self.failures = 0
         if self._run is not None:
             self._run.is_inherited = True
@@ -169,6 +182,12 @@ class Recorder:
         with self._count_lock:
             losses, self._losses = self._losses, Counter()
         return losses
+
+    def take_cut_off(self) -> list[str]:
+        """Return the exchanges since the last call whose end will not come."""
+        with self._count_lock:
+            cut_off, self._cut_off = self._cut_off, []
+        return cut_off
 
     def _start(self) -> "Run":
         with self._lock:
@@ -186,7 +205,7 @@ class Run:
         """Whether it belongs to the process that this one was forked from."""
         self.journal = Journal(recorder.settings.journal_path, writer_uid)
         self._recorder = recorder
-        self._ingester = Ingester(recorder.settings, writer_uid)
+        self._ingester = Ingester(recorder.settings, writer_uid, self._give_way)
         self._wake = threading.Event()
         self._idle = threading.Condition()
         self._ingested_bytes = 0
@@ -194,6 +213,7 @@ class Run:
         self._has_recovered = False
         self._at_work = threading.Lock()  # held while the database is in use: a fork waits for it
         self._is_paused = False
+        self._way_given_ns = 0
         self._thread = threading.Thread(target=self._main, name="toollog-writer", daemon=True)
         self._wake.set()  # what dead processes left behind does not wait for the next chat
         try:
@@ -270,10 +290,13 @@ class Run:
         ingester.open()
         for cause, n in self._recorder.take_losses().items():
             ingester.note_gap("journal", n, cause)
+        cut_off = self._recorder.take_cut_off()
         if not self._has_recovered:
             ingester.recover()
             self._has_recovered = True
         ingester.poll()
+        if cut_off:
+            ingester.interrupt(cut_off)
         with self._idle:
             self._ingested_bytes = target
             self._idle.notify_all()
@@ -301,6 +324,14 @@ class Run:
             if now >= start_at:
                 return
             time.sleep((start_at - now) / 1e9)
+
+    def _give_way(self) -> None:
+        """Let traffic pass between two exchanges: while requests run, they have most of the interpreter."""
+        now = time.monotonic_ns()
+        worked_ns = now - self._way_given_ns
+        if not self._stopping and now - self._recorder.last_activity_ns < _BUSY_NS:
+            time.sleep(min(worked_ns * _GIVE_WAY, _GIVE_WAY_MAX_NS) / 1e9)
+        self._way_given_ns = time.monotonic_ns()
 
     def _wait_stopping(self, seconds: float) -> None:
         end = time.monotonic() + seconds

@@ -101,14 +101,19 @@ def _end_with_connection(answer: aiohttp.ClientResponse) -> None:
     """
     content = answer.content
     protocol = None if answer.connection is None else answer.connection.protocol
-    closed = None if protocol is None else protocol.closed
+    if protocol is None:
+        return  # the answer is here already
 
-    def check(_closed: asyncio.Future[None]) -> None:
+    def check(closed: asyncio.Future[None] | None) -> None:
+        if closed is not None and not closed.cancelled():
+            closed.exception()  # looked at, or asyncio complains
         if not content.is_eof() and content.exception() is None:
             content.set_exception(aiohttp.ClientPayloadError("the answer breaks the rules of HTTP"))
 
-    if closed is not None:
-        closed.add_done_callback(check)
+    if protocol.closed is None:
+        check(None)
+    else:
+        protocol.closed.add_done_callback(check)
 
 
 class _Body(httpx.AsyncByteStream):

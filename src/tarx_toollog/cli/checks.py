@@ -7,13 +7,14 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
 from tarx_toollog.cli.files import Finished, size_text, waiting_in
-from tarx_toollog.config import Settings, load_with_sources
+from tarx_toollog.config import ENV_PREFIX, Settings, load_with_sources
 from tarx_toollog.errors import ConfigError, StoreError
-from tarx_toollog.store import queries
+from tarx_toollog.store import maintenance, queries
 from tarx_toollog.store.engine import store_errors
 from tarx_toollog.store.log import ToolLog
 
@@ -24,6 +25,8 @@ _LOADING = 503
 
 # sqlite.org/wal.html#walresetbug: two connections that checkpoint at once may damage the file.
 _WAL_RESET_BUG = ((3, 7, 0), (3, 51, 2))
+
+_BESIDE = "SQLite must write beside the log to read it: copy it into a folder that can be written, or mend that folder"
 
 State = Literal["ok", "note", "problem"]
 
@@ -54,14 +57,24 @@ def examine(database: str | None) -> Iterator[Finding]:
     except ConfigError as error:
         yield Finding("settings", "problem", error.message, error.hint)
         return  # without settings there is nothing to look at
-    yield Finding("settings", "ok", "all settings are valid")
+    yield _environment()
     yield model_server(settings.upstream)
     if (path := settings.database_path) is not None:
         yield folder("folder", path.parent)
         yield disk(path.parent)
     yield folder("journal folder", settings.journal_path)
     yield from store(settings)
-    yield sqlite_library(queries.sqlite_version())
+    yield sqlite_library(maintenance.sqlite_version())
+
+
+def _environment() -> Finding:
+    """Look for variables that look like settings and are none: nobody reads them."""
+    known = {ENV_PREFIX + name.upper() for name in Settings.model_fields}
+    if strange := sorted(name for name in os.environ if name.startswith(ENV_PREFIX) and name not in known):
+        near = get_close_matches(strange[0], known, 1)
+        hint = f"is {near[0]} meant?" if near else "`toollog config show` lists the settings"
+        return Finding("settings", "note", f"no setting is called {', '.join(strange)}", hint)
+    return Finding("settings", "ok", "all settings are valid")
 
 
 def model_server(upstream: str) -> Finding:
@@ -123,7 +136,9 @@ def store(settings: Settings) -> Iterator[Finding]:
             losses = queries.losses(log.engine)
             waiting = journal(settings.journal_path, lambda uids: queries.finished(log.engine, uids))
     except StoreError as error:
-        yield Finding("database", "problem", error.message, error.hint)
+        # The hint of this error is to ask the doctor, who is asked already.
+        hint = _BESIDE if "unable to open" in error.message else error.hint
+        yield Finding("database", "problem", error.message, hint)
         return
     yield Finding("database", "ok", f"{settings.database}: {figures['exchanges']} exchanges")
     if path is not None:
@@ -180,7 +195,7 @@ def _not_a_model_server(upstream: str, why: str) -> Finding:
 
 
 def _file(path: Path) -> Iterator[Finding]:
-    if obstacle := queries.write_obstacle(path):
+    if obstacle := maintenance.write_obstacle(path):
         locked = "locked" in obstacle or "busy" in obstacle
         hint = "find the program that keeps it open (lsof), and end it" if locked else f"see `ls -l {path}`"
         yield Finding("write lock", "problem", f"{path} cannot be written: {obstacle}", hint)

@@ -21,7 +21,10 @@ COLUMNS = (
     "n_tool_calls",
     "n_bad_calls",
     "n_error_results",
+    "user_text",
 )
+SPARE = ("source", "external_id", "first_at", "n_exchanges", "n_error_results", "n_bad_calls")
+"""What a narrow terminal does without; the first goes first."""
 
 
 @click.group()
@@ -34,9 +37,12 @@ def group() -> None:
 @output_options
 @pass_app
 def list_(app: App, filters: Filters, output: Output) -> None:
-    """List conversations, newest first; a filter keeps those with an exchange that fits it."""
+    """List conversations, newest first.
+
+    A filter keeps those with an exchange that fits it. user_text is the beginning of what the user said first.
+    """
     with app.log() as log:
-        if not emit_rows(queries.conversations(log.engine, filters), COLUMNS, output):
+        if not emit_rows(queries.conversations(log.engine, filters), COLUMNS, output, spare=SPARE):
             app.say("nothing matched")
 
 

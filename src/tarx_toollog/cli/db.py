@@ -1,7 +1,11 @@
 """``toollog db``: care for the database."""
 
 import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import click
 
@@ -9,7 +13,7 @@ from tarx_toollog.cli.app import App, pass_app
 from tarx_toollog.cli.options import json_option, output_options
 from tarx_toollog.cli.output import Output, emit_object, emit_rows
 from tarx_toollog.errors import ConfigError, StoreError
-from tarx_toollog.store import migrate, queries
+from tarx_toollog.store import maintenance, migrate
 from tarx_toollog.store.engine import create_private_file
 
 
@@ -42,12 +46,12 @@ def upgrade(app: App) -> None:
 @json_option
 @pass_app
 def check(app: App, as_json: bool) -> None:
-    """Check the file for damage, every reference between rows, and the schema revision.
+    """Check the file for damage.
 
-    Exit code 6 when something is damaged.
+    The bytes, every reference between rows, and the schema revision. Exit code 6 when something is damaged.
     """
     with app.log() as log:
-        problems = queries.damage(log.engine)
+        problems = maintenance.damage(log.engine)
     text = "\n".join(problems) or "no damage found"
     emit_object({"ok": not problems, "problems": problems}, text, Output("json" if as_json else "auto"))
     if problems:
@@ -61,7 +65,10 @@ def check(app: App, as_json: bool) -> None:
 @click.option("--force", is_flag=True, help="Replace FILE when it exists.")
 @pass_app
 def backup(app: App, file: Path, force: bool) -> None:
-    """Write a consistent, compact copy to FILE, also while a server records."""
+    """Write a consistent, compact copy to FILE.
+
+    Also while a server records.
+    """
     if file.is_dir():
         raise ConfigError(f"{file} is a folder", hint="name a file")
     if file.exists() and not force:
@@ -70,7 +77,7 @@ def backup(app: App, file: Path, force: bool) -> None:
         partial = file.with_name(f"{file.name}.partial-{os.getpid()}")
         try:
             create_private_file(partial)
-            queries.copy_database(log.engine, partial)
+            maintenance.copy_database(log.engine, partial)
             partial.replace(file)
         finally:
             partial.unlink(missing_ok=True)
@@ -89,10 +96,31 @@ def query(app: App, sql: str, limit: int | None, timeout: float, output: Output)
     \b
     toollog db query "SELECT tool, calls, error_share FROM v_tool_stats"
     """
-    with app.log() as log:
+    with app.log() as log, _heeding_ctrl_c():
         result = log.query(sql, limit=limit, timeout_s=timeout)
         columns = _unique(result.columns)
-        emit_rows((dict(zip(columns, row, strict=True)) for row in result.rows), columns, output)
+        if not emit_rows((dict(zip(columns, row, strict=True)) for row in result.rows), columns, output):
+            app.say("no rows")
+
+
+@contextmanager
+def _heeding_ctrl_c() -> Iterator[None]:
+    """Let Ctrl-C end the command: SQLite swallows it, ends the query, and that looks like one that took too long."""
+    pressed: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        pressed.append(number)
+        signal.default_int_handler(number, frame)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    except ConfigError:
+        if pressed:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _unique(names: list[str]) -> list[str]:

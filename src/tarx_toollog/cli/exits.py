@@ -1,16 +1,16 @@
 """Exit codes, and the one place where an exception becomes two lines and a code.
 
-==== =================================================================
-0    done (also when the reader of a pipe has had enough)
+==== ============================================================================
+0    done (also an empty list, and when the reader of a pipe has had enough)
 1    failed
 2    usage: an option, a setting or a query is wrong
-3    nothing matched
+3    what was named is not there, or nothing is left to export or replay
 4    a check found a problem, a gate is not met
 5    the model server cannot be reached
-6    the database is busy, damaged, older or newer
+6    the database is missing, busy, damaged, older, newer, or of another program
 7    a gate cannot be decided: too few trials
 130  interrupted with Ctrl-C
-==== =================================================================
+==== ============================================================================
 """
 
 import os
@@ -57,7 +57,8 @@ def run(function: Callable[[], object], *, wants_traceback: Callable[[], bool]) 
         return USAGE
     except click.ClickException as error:
         path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "toollog"
-        say_error(error.format_message(), f"see `{path} --help`")
+        is_file = isinstance(error, click.FileError)
+        say_error(error.format_message(), "choose another file" if is_file else f"see `{path} --help`")
         return USAGE if isinstance(error, click.UsageError) else FAILED
     except Exception as error:  # noqa: BLE001 - the last line of defence: people get two lines, not a traceback
         if wants_traceback():

@@ -30,9 +30,10 @@ def group() -> None:
 @json_option
 @pass_app
 def run(app: App, out: Path, format_name: str, dry_run: bool, force: bool, filters: Filters, as_json: bool) -> None:
-    """Write training data into the folder OUT, one row for each answer of the model that went well.
+    """Write training data into the folder OUT.
 
-    A filter takes the turns in which something fits it; --limit counts turns.
+    One row for each answer of the model that went well. A filter takes the turns in which something fits it;
+    --limit counts turns.
 
     \b
     toollog export run train --since 7d --tool tarx_remember
@@ -47,7 +48,8 @@ def run(app: App, out: Path, format_name: str, dry_run: bool, force: bool, filte
 @output_options
 def formats(output: Output) -> None:
     """List the formats that `export run --for` knows."""
-    emit_rows(({"format": item.name, "about": item.about} for item in FORMATS), ("format", "about"), output)
+    rows = ({"format": item.name, "about": item.about} for item in FORMATS)
+    emit_rows(rows, ("format", "about"), output, wrap=("about",))
 
 
 def _text(report: ExportReport, *, dry_run: bool) -> str:

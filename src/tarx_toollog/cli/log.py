@@ -24,6 +24,7 @@ COLUMNS = (
     "conversation_uid",
     "turn_no",
     "step_no",
+    "leg",
     "model",
     "outcome",
     "finish_reason",
@@ -32,6 +33,8 @@ COLUMNS = (
     "output_tokens",
     "total_ms",
 )
+SPARE = ("output_tokens", "input_tokens", "finish_reason", "step_no", "turn_no", "conversation_uid", "leg", "model")
+"""What a narrow terminal does without; the first goes first."""
 
 
 @click.group()
@@ -51,7 +54,7 @@ def list_(app: App, filters: Filters, output: Output) -> None:
     toollog log list --outcome truncated --jsonl
     """
     with app.log() as log:
-        if not emit_rows(queries.exchanges(log.engine, filters), COLUMNS, output):
+        if not emit_rows(queries.exchanges(log.engine, filters), COLUMNS, output, spare=SPARE):
             app.say("nothing matched")
 
 
@@ -60,7 +63,7 @@ def list_(app: App, filters: Filters, output: Output) -> None:
 @output_options
 @pass_app
 def show(app: App, exchange_id: str, output: Output) -> None:
-    """Show one exchange: what the model got, what it answered, its calls and their results.
+    """Show one exchange: request, answer, calls and their results.
 
     ID is an exchange_uid of `toollog log list`, or the beginning of one.
     """
@@ -76,10 +79,13 @@ def show(app: App, exchange_id: str, output: Output) -> None:
 @output_options
 @pass_app
 def tail(app: App, follow: bool, filters: Filters, output: Output) -> None:
-    """Show the latest exchanges, oldest first; with -f, every new one as it ends."""
+    """Show the latest exchanges; with -f, each new one as it ends.
+
+    Oldest first.
+    """
     with app.log() as log:
         if not follow:
-            emit_rows(list(queries.exchanges(log.engine, filters))[::-1], COLUMNS, output)
+            emit_rows(list(queries.exchanges(log.engine, filters))[::-1], COLUMNS, output, spare=SPARE)
             return
         # Neither a table nor a JSON array can be written before its last row is known: following writes lines.
         lines = Output("jsonl" if output.format == "json" else output.format, output.path, is_stream=True)

@@ -10,7 +10,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,13 +43,22 @@ class Output:
         return self.format == "auto"
 
 
-def emit_rows(rows: Iterable[Row], columns: Sequence[str], output: Output) -> int:
+def emit_rows(
+    rows: Iterable[Row],
+    columns: Sequence[str],
+    output: Output,
+    *,
+    spare: Sequence[str] = (),
+    wrap: Collection[str] = (),
+) -> int:
     """Write rows in the form asked for and return how many there were.
 
     Args:
         rows: The rows; keys that are not in ``columns`` are left out.
         columns: Keys of a row, in order; they are the titles, too.
         output: Form and place.
+        spare: Columns that a narrow terminal does without; the first goes first.
+        wrap: Columns of text that a narrow terminal breaks into lines rather than cut.
     """
     counted = _Counted(rows)
     with _opened(output.path) as stream:
@@ -63,7 +72,9 @@ def emit_rows(rows: Iterable[Row], columns: Sequence[str], output: Output) -> in
         elif output.format == "csv":
             _write_csv(stream, counted, columns, flush=output.is_stream)
         elif output.path is None and stream.isatty() and not output.is_stream:
-            _write_table(counted, columns)
+            from tarx_toollog.cli.table import print_rows  # rich: only for a terminal
+
+            print_rows(list(counted), columns, spare=spare, wrap=wrap)
         else:
             _write_plain(stream, counted, columns, flush=output.is_stream)
         stream.flush()
@@ -219,23 +230,3 @@ def _write_plain(stream: TextIO, rows: Iterable[Row], columns: Sequence[str], *,
         _write(stream, "\t".join(cell_text(row.get(name)) for name in columns) + "\n")
         if flush:
             stream.flush()
-
-
-def _write_table(rows: Iterable[Row], columns: Sequence[str]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    numeric = set(columns)
-    lines = []
-    for row in rows:
-        numeric -= {name for name in columns if not isinstance(row.get(name), int | float | None)}
-        lines.append([Text(cell_text(row.get(name))) for name in columns])
-    for name in columns:
-        table.add_column(
-            name.replace("_", " "), justify="right" if name in numeric else "left", overflow="ellipsis", no_wrap=True
-        )
-    for line in lines:
-        table.add_row(*line)
-    Console(file=sys.stdout).print(table)

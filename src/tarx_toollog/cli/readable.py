@@ -9,7 +9,9 @@ from tarx_toollog.cli.output import cell_text
 from tarx_toollog.store.queries import ExchangeDetail, TurnDetail
 
 MAX_TEXT = 4000  # a tool result may be a whole file; `--json` gives all of it
+LINE = 78  # facts and short arguments fit a terminal of 80
 INDENT = "    "
+EMPTY = "(empty)"
 
 _FACTS = ("conversation_uid", "turn_no", "step_no", "leg", "route", "request_model", "response_model", "user_agent")
 _ENDING = ("outcome", "finish_reason", "http_status", "error_type", "error_text")
@@ -21,17 +23,21 @@ def exchange_text(detail: ExchangeDetail) -> str:
     facts = detail.facts
     lines = [f"exchange {facts['uid']}  {cell_text(facts['started_at'])}"]
     for names in (_FACTS, _ENDING, _FIGURES):
-        shown = [f"{name} {cell_text(facts[name])}" for name in names if facts[name] not in (None, "")]
-        lines.append(INDENT + " · ".join(shown))
+        lines += _filled([f"{name} {cell_text(facts[name])}" for name in names if facts[name] not in (None, "")])
     if facts["notes"]:
         lines.append(f"{INDENT}notes {', '.join(facts['notes'])}")
+    tools: dict[str, str] = {}
     for message in detail.messages:
-        lines += ["", *_message(message)]
-    if detail.answer is not None:
+        lines += ["", *_message(message, tools)]
+    if detail.answer is None:
+        lines += ["", f"no answer: {facts['outcome']}"]
+    else:
         lines += ["", "answer:"]
-        lines += _block(detail.answer["content"] or "")
-    for call in detail.calls:
-        lines += ["", *_call(call)]
+        # An answer that calls has no text as a rule.
+        lines += _block(detail.answer["content"] or ("" if detail.calls else EMPTY))
+    for number, call in enumerate(detail.calls):
+        lines += [""] * (number > 0 or bool(detail.answer and detail.answer["content"]))
+        lines += _call(call)
     return "\n".join(lines)
 
 
@@ -47,9 +53,11 @@ def conversation_text(facts: dict[str, Any], turns: list[TurnDetail]) -> str:
 
 
 def pretty_arguments(text: str) -> str:
-    """Return an argument string as indented JSON, or as it is when it is no JSON."""
+    """Return an argument string as JSON, indented when it is long, or as it is when it is no JSON."""
     try:
-        return json.dumps(parse_json(text), indent=2, ensure_ascii=False)
+        value = parse_json(text)
+        line = json.dumps(value, ensure_ascii=False)
+        return line if len(INDENT) + len(line) <= LINE else json.dumps(value, indent=2, ensure_ascii=False)
     except (InvalidJsonError, RecursionError):
         return text
 
@@ -82,15 +90,19 @@ def _step(step: dict[str, Any]) -> Iterator[str]:
         yield from _call(call)
 
 
-def _message(message: dict[str, Any]) -> Iterator[str]:
-    name = f" {message['name']}" if message["name"] else ""
-    answers = f" for {message['tool_call_id']}" if message["tool_call_id"] else ""
-    yield f"{message['role']}{name}{answers}:"
-    yield from _block(message["content"] or "")
-    calls = message["extra"].get("tool_calls") if isinstance(message["extra"], dict) else None
-    for call in calls if isinstance(calls, list) else ():
-        function = call.get("function") if isinstance(call, dict) else None
+def _message(message: dict[str, Any], tools: dict[str, str]) -> Iterator[str]:
+    """Yield one message of a request; ``tools`` keeps the tool of each call id, for the results that follow."""
+    call_id = message["tool_call_id"]
+    name = message["name"] or tools.get(call_id or "")
+    answers = f" for {call_id}" if call_id and not name else ""
+    yield f"{message['role']}{f' {name}' if name else ''}{answers}:"
+    extra = message["extra"].get("tool_calls") if isinstance(message["extra"], dict) else None
+    calls = [call for call in extra if isinstance(call, dict)] if isinstance(extra, list) else []
+    yield from _block(message["content"] or ("" if calls else EMPTY))
+    for call in calls:
+        function = call.get("function")
         if isinstance(function, dict):
+            tools[str(call.get("id"))] = str(function.get("name"))
             yield f"{INDENT}call {function.get('name')} {function.get('arguments')}"
 
 
@@ -105,10 +117,22 @@ def _call(call: dict[str, Any]) -> Iterator[str]:
     kind = "result, an error" if call["result_is_error"] else "result"
     after = f" after {cell_text(call['latency_ms'])} ms" if call["latency_ms"] is not None else ""
     yield f"{kind}{after}:"
-    yield from _block(call["result"] or "")
+    yield from _block(call["result"] or EMPTY)
 
 
 def _block(text: str) -> Iterator[str]:
     cut = text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}… ({len(text) - MAX_TEXT} more characters)"
-    for line in cut.split("\n"):
+    for line in cut.split("\n") if text else ():
+        yield INDENT + line
+
+
+def _filled(facts: list[str]) -> Iterator[str]:
+    """Yield facts, as many on a line as fit."""
+    line = ""
+    for fact in facts:
+        if line and len(INDENT + line + " · " + fact) > LINE:
+            yield INDENT + line
+            line = ""
+        line += f" · {fact}" if line else fact
+    if line:
         yield INDENT + line

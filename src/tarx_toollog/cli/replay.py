@@ -111,7 +111,10 @@ def run(app: App, /, as_json: bool, **options: Any) -> int:
 @json_option
 @pass_app
 def report(app: App, name: str, as_json: bool) -> None:
-    """Show what a run says: agreement with intervals, by depth and signature, and what went wrong."""
+    """Show the agreement of a run with the log, and what went wrong.
+
+    With intervals, by depth and signature.
+    """
     with app.log() as log:
         found = build_report(log, name)
     emit_object(found.to_json(), report_text(found), _as_output(as_json))
@@ -139,7 +142,7 @@ def list_(app: App, output: Output) -> None:
              "at": row.started_at}
             for row in replays.runs()
         ]  # fmt: skip
-    if not emit_rows(tags + runs, _LIST, output):
+    if not emit_rows(tags + runs, _LIST, output, spare=("steps", "tag", "scenarios")):
         app.say("no scenarios yet; `toollog replay build --tag NAME` freezes some")
 
 
@@ -152,7 +155,8 @@ def show(app: App, name: str, failed: bool, output: Output) -> None:
     """Show every step of a run with its verdict."""
     with app.log() as log:
         rows = [row for row in trial_rows(log, name) if not failed or not row["agrees"]]
-    if not emit_rows(rows, _TRIALS_FOR_PEOPLE if output.is_for_people else _TRIALS, output):
+    columns = _TRIALS_FOR_PEOPLE if output.is_for_people else _TRIALS
+    if not emit_rows(rows, columns, output, spare=("status", "turn_no", "step_no")):
         app.say("nothing matched")
 
 

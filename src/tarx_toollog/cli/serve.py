@@ -8,8 +8,12 @@ import uvicorn
 
 from tarx_toollog.capture.proxy import ToolLogProxy
 from tarx_toollog.cli.app import App, pass_app
+from tarx_toollog.cli.checks import folder
+from tarx_toollog.cli.exits import say_error
 from tarx_toollog.config import Settings
-from tarx_toollog.errors import ToolLogError
+from tarx_toollog.errors import SchemaOutdatedError, StoreError, ToolLogError
+from tarx_toollog.store.engine import store_errors
+from tarx_toollog.store.log import ToolLog
 
 
 @click.command()
@@ -26,7 +30,7 @@ def command(app: App, upstream: str | None, host: str | None, port: int | None) 
     listening = _listen(settings)
     with listening:
         app.say(f"listening on {_address(listening)}, passing on to {settings.upstream}")
-        app.say(f"recording into {settings.database}")
+        _say_what_is_recorded(app, settings)
         _serve(settings, listening, debug=app.debug)
 
 
@@ -42,6 +46,35 @@ def _serve(settings: Settings, listening: socket.socket, *, debug: bool) -> None
         uvicorn.Server(config).run(sockets=[listening])
     except KeyboardInterrupt:
         pass  # Ctrl-C is how it is meant to be stopped, and by now everything is in the database
+
+
+def _say_what_is_recorded(app: App, settings: Settings) -> None:
+    """Say where exchanges go, or what keeps them from getting there. Chats are passed on in any case."""
+    journal = folder("journal folder", settings.journal_path)
+    if not settings.enabled:
+        app.say("recording nothing: the setting `enabled` is off")
+    elif journal.state == "problem":
+        say_error(f"recording nothing: {journal.text}", journal.hint)
+    elif trouble := _database_trouble(settings):
+        waiting = f"meanwhile exchanges wait in {settings.journal_path}"
+        say_error(f"not recording yet: {trouble.message}", f"{trouble.hint}; {waiting}")
+    else:
+        app.say(f"recording into {settings.database}")
+
+
+def _database_trouble(settings: Settings) -> StoreError | None:
+    """Return what is wrong with a database that is there; an older one is upgraded when recording begins."""
+    path = settings.database_path
+    if path is None or not path.exists():
+        return None
+    try:
+        with store_errors(settings):
+            ToolLog.open(settings=settings).close()
+    except SchemaOutdatedError:
+        return None
+    except StoreError as error:
+        return error
+    return None
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -20,6 +20,8 @@ _FOR_PEOPLE = (
     "mean_latency_ms",
     "last_called_at",
 )
+_SPARE = ("last_called_at", "mean_latency_ms")
+"""What a narrow terminal does without; the first goes first."""
 
 
 @click.group()
@@ -40,5 +42,5 @@ def list_(app: App, filters: Filters, output: Output) -> None:
     """
     with app.log() as log:
         columns = _FOR_PEOPLE if output.is_for_people else COLUMNS
-        if not emit_rows(queries.tool_stats(log.engine, filters), columns, output):
+        if not emit_rows(queries.tool_stats(log.engine, filters), columns, output, spare=_SPARE):
             app.say("nothing matched")

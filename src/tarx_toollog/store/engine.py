@@ -8,7 +8,7 @@ create nor change it, and cannot checkpoint.
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,14 @@ from tarx_toollog.config import Settings
 from tarx_toollog.errors import StoreError
 
 BUSY_TIMEOUT_S = 10.0  # longer than any checkpoint; a writer that waits longer has met a stuck process
+
+_WRITER_PRAGMAS = (
+    "auto_vacuum=INCREMENTAL",  # has an effect only on a file without tables
+    "journal_mode=WAL",
+    "synchronous=NORMAL",
+    "foreign_keys=ON",
+    "journal_size_limit=67108864",
+)
 
 
 def writer_engine(settings: Settings) -> sa.Engine:
@@ -39,12 +47,7 @@ def writer_engine(settings: Settings) -> sa.Engine:
 
     def connect() -> sqlite3.Connection:
         connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA auto_vacuum=INCREMENTAL")  # has an effect only on a file without tables
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
-        connection.execute("PRAGMA foreign_keys=ON")
-        connection.execute("PRAGMA journal_size_limit=67108864")
-        return connection
+        return _with_pragmas(connection, _WRITER_PRAGMAS)
 
     engine = sa.create_engine("sqlite://", creator=connect, poolclass=QueuePool, pool_size=1, max_overflow=0)
     sa.event.listen(engine, "begin", _begin_immediate)
@@ -69,10 +72,19 @@ def reader_engine(settings: Settings) -> sa.Engine:
     def connect() -> sqlite3.Connection:
         uri = f"file:{quote(str(path))}?mode=ro"
         connection = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
-        connection.execute("PRAGMA query_only=ON")
-        return connection
+        return _with_pragmas(connection, ("query_only=ON",))
 
     return sa.create_engine("sqlite://", creator=connect, poolclass=NullPool)
+
+
+def _with_pragmas(connection: sqlite3.Connection, pragmas: Iterable[str]) -> sqlite3.Connection:
+    try:
+        for pragma in pragmas:
+            connection.execute(f"PRAGMA {pragma}")
+    except BaseException:
+        connection.close()  # a file that is locked, or no database, must not leave a connection behind
+        raise
+    return connection
 
 
 def create_private_file(path: Path) -> None:

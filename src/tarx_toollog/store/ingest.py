@@ -14,7 +14,7 @@ import logging
 import os
 import socket
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -61,10 +61,12 @@ class Ingester:
     Args:
         settings: Where database and journal are.
         writer_uid: Id of this process; its row in ``writer`` is made by ``open``.
+        give_way: Called between two exchanges; it may pause to let traffic pass.
     """
 
-    def __init__(self, settings: Settings, writer_uid: str) -> None:
+    def __init__(self, settings: Settings, writer_uid: str, give_way: Callable[[], None] = lambda: None) -> None:
         self._settings = settings
+        self._give_way = give_way
         self._writer_uid = writer_uid
         self._folder = settings.journal_path
         self._engine: sa.Engine | None = None
@@ -162,6 +164,13 @@ class Ingester:
         done += self._commit_all()
         self._delete_finished(segments)
         return done
+
+    def interrupt(self, uids: Iterable[str]) -> None:
+        """Close exchanges whose end could not be journalled, so that their segments need not be kept for it."""
+        for uid in uids:
+            if uid in self._open:
+                self._make_ready(uid, self._open[uid][0], still_open=False)
+        self._commit_all()
 
     def note_gap(self, kind: str, n: int, detail: str) -> None:
         """Count a loss; it becomes a row with the next transaction."""
@@ -266,10 +275,14 @@ class Ingester:
 
     def _commit(self, batch: list[tuple[str, _Ready]]) -> None:
         assert self._engine is not None
-        items = [(decode(ready.raw, open_ended=ready.still_open), ready.raw) for _, ready in batch]
+        items = []
+        for _, ready in batch:
+            items.append((decode(ready.raw, open_ended=ready.still_open), ready.raw))
+            self._give_way()
         with self._engine.begin() as connection:
             for item, raw in items:
                 self._writer.write(connection, item, self._raw_bodies(item, raw))
+                self._give_way()
             self._writer.settle(connection)
             self._write_gaps(connection)
         self._gaps.clear()

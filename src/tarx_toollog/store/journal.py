@@ -25,9 +25,10 @@ import struct
 import threading
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from enum import IntEnum
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from tarx_toollog.canonical import parse_json
@@ -91,10 +92,9 @@ class Journal:
         self.bytes_appended = 0
         self._lock = threading.Lock()
         self._number = 0
-        self._is_sealed = False
-        self._is_torn = False
-        self._lock_path = folder / f"{writer_uid}{LOCK_SUFFIX}"
-        lock_fd = -1
+        self.is_sealed = False  # whether it takes no more frames
+        self._is_torn = False  # whether the segment ends in a half frame
+        self._lock_path, lock_fd = folder / f"{writer_uid}{LOCK_SUFFIX}", -1
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock_fd = os.open(self._lock_path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -117,11 +117,6 @@ class Journal:
         return self.folder / f"{self.writer_uid}-{self._number:06d}{SEGMENT_SUFFIX}"
 
     @property
-    def is_sealed(self) -> bool:
-        """Whether it takes no more frames."""
-        return self._is_sealed
-
-    @property
     def segment_bytes(self) -> int:
         """Size of the segment that is being written."""
         return self._size
@@ -135,7 +130,7 @@ class Journal:
         """
         data = pack_frames(frames)
         with self._lock:
-            if self._is_sealed:
+            if self.is_sealed:
                 raise JournalSealedError("the journal was closed")
             if self._is_torn:
                 self._rotate()
@@ -151,18 +146,18 @@ class Journal:
     def rotate(self) -> None:
         """Begin a new segment, so that the current one can be deleted once it is in the database."""
         with self._lock:
-            if self._size > len(MAGIC) and not self._is_sealed:
+            if self._size > len(MAGIC) and not self.is_sealed:
                 self._rotate_if_possible()
 
     def seal(self) -> None:
         """Take no more frames: what is in the segments now is all that they will ever hold."""
         with self._lock:
-            self._is_sealed = True
+            self.is_sealed = True
 
     def close(self) -> None:
         """Release the segment and the lock; an empty segment and, with the last segment, the lock file go."""
         with self._lock:
-            self._is_sealed = True
+            self.is_sealed = True
             if self._fd < 0:
                 return
             if self._size == len(MAGIC):
@@ -174,7 +169,7 @@ class Journal:
     def forget_after_fork(self) -> None:
         """Let go of the files in a child process, so that its life does not keep up the parent's lock."""
         self._lock = threading.Lock()  # another thread of the parent may have held it
-        self._is_sealed = True
+        self.is_sealed = True
         self._close_files()
 
     def _close_files(self) -> None:
@@ -246,16 +241,24 @@ def exchange_frames(uid: bytes, raw: RawExchange) -> list[FrameParts]:
 
 def begin_payload(begin: Begin, body: Sequence[bytes], body_size: int | None = None) -> list[bytes]:
     """Return the payload of a BEGIN frame, in pieces; ``body_size`` replaces that of ``begin``."""
-    values = asdict(begin)
+    values = _flat(begin)
     if body_size is not None:
         values["body_size"] = body_size
     meta = json.dumps(values, separators=(",", ":")).encode("ascii")
     return [_U32.pack(len(meta)), meta, *body]
 
 
+_FIELDS = {kind: tuple(field.name for field in fields(kind)) for kind in (Begin, ResponseStart, End)}
+
+
+def _flat(value: Begin | ResponseStart | End) -> dict[str, Any]:
+    # dataclasses.asdict copies every value deeply: 20 µs on the hot path, for values that are flat.
+    return {name: getattr(value, name) for name in _FIELDS[type(value)]}
+
+
 def json_payload(value: ResponseStart | End) -> list[bytes]:
     """Return the payload of a RESPONSE or END frame."""
-    return [json.dumps(asdict(value), separators=(",", ":")).encode("ascii")]
+    return [json.dumps(_flat(value), separators=(",", ":")).encode("ascii")]
 
 
 def chunks_payload(chunks: Sequence[tuple[int, bytes]]) -> list[bytes]:
@@ -377,10 +380,9 @@ def is_alive(folder: Path, writer_uid: str) -> bool:
     if not path.exists():
         return False
     fd = _try_lock(path)
-    if fd is None:
-        return True
-    os.close(fd)
-    return False
+    if fd is not None:
+        os.close(fd)
+    return fd is None
 
 
 def _try_lock(path: Path) -> int | None:
@@ -402,6 +404,6 @@ def backlog_bytes(folder: Path) -> int:
     for path in list_segments(folder):
         try:
             total += max(0, path.stat().st_size - len(MAGIC))
-        except FileNotFoundError:  # deleted by its writer between the listing and now
-            continue
+        except FileNotFoundError:
+            pass  # deleted by its writer between the listing and now
     return total

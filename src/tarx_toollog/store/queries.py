@@ -1,13 +1,11 @@
-"""The questions that the command line asks: figures, lists, one thing in full, and the state of the file.
+"""The questions that the command line asks: figures, lists and one thing in full.
 
 Every function takes an engine that may only read. Lists go newest first, in pages by key, so that a million
 rows cost no more memory than a thousand. Rows are dicts with the column names of the views.
 """
 
-import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,8 +19,7 @@ from tarx_toollog.store.views import V_TOOL_STATS
 Row = dict[str, Any]
 
 PAGE = 500  # rows a query: few round trips, and well below SQLite's limit of bound parameters
-_LOCK_WAIT_S = 2.0  # our own writer holds the lock for milliseconds; whoever holds it longer is in the way
-_MAX_DAMAGE = 100  # integrity_check may report every row; a hundred lines say it
+_TITLE_LENGTH = 200  # a list is no place for a whole file that somebody pasted
 
 _MODEL = sa.func.coalesce(exchange.c.response_model, exchange.c.request_model)
 _ANSWER = message.alias("answer")
@@ -201,49 +198,6 @@ def last_key(engine: sa.Engine) -> int:
         return connection.scalar(sa.select(sa.func.max(exchange.c.id))) or 0
 
 
-def damage(engine: sa.Engine) -> list[str]:
-    """Return what SQLite's own checks object to; nothing when the file is sound."""
-    if engine.dialect.name != "sqlite":
-        return []
-    with engine.connect() as connection:
-        found = [row[0] for row in connection.exec_driver_sql(f"PRAGMA integrity_check({_MAX_DAMAGE})")]
-        broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchmany(_MAX_DAMAGE)
-    problems = [text for text in found if text != "ok"]
-    return problems + [f"{row[0]} row {row[1]} refers to a row of {row[2]} that is not there" for row in broken]
-
-
-def copy_database(engine: sa.Engine, target: Path) -> None:
-    """Write a compact, consistent copy to ``target``, an empty file, also while others write.
-
-    Raises:
-        ConfigError: The database is not an SQLite file.
-    """
-    if engine.dialect.name != "sqlite":
-        raise ConfigError("only an SQLite database can be copied to a file", hint="use pg_dump for PostgreSQL")
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        # The connection is mode=ro, so our file stays safe; query_only would forbid writing the copy as well.
-        connection.exec_driver_sql("PRAGMA query_only=OFF")
-        connection.exec_driver_sql("VACUUM INTO ?", (str(target),))
-
-
-def write_obstacle(path: Path) -> str:
-    """Return what keeps a writer from the SQLite file at ``path``, in SQLite's words; empty when nothing does."""
-    connection = sqlite3.connect(path, timeout=_LOCK_WAIT_S, isolation_level=None)
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("ROLLBACK")
-    except sqlite3.DatabaseError as error:
-        return str(error)
-    finally:
-        connection.close()
-    return ""
-
-
-def sqlite_version() -> tuple[int, ...]:
-    """Return the version of the SQLite library that this Python uses."""
-    return sqlite3.sqlite_version_info
-
-
 def _exchange_list() -> sa.Select[Any]:
     source = exchange.outerjoin(conversation, conversation.c.id == exchange.c.conversation_id)
     return sa.select(
@@ -300,6 +254,19 @@ def _conversation_list() -> sa.Select[Any]:
         count(sa.func.count(), tool_call).label("n_tool_calls"),
         count(sa.func.coalesce(sa.func.sum(turn.c.n_bad_calls), 0), turn).label("n_bad_calls"),
         count(sa.func.coalesce(sa.func.sum(turn.c.n_error_results), 0), turn).label("n_error_results"),
+        _first_text().label("user_text"),
+    )
+
+
+def _first_text() -> sa.ScalarSelect[Any]:
+    """Return the beginning of what the user said first: by it a person knows the conversation again."""
+    return (
+        sa.select(sa.func.substr(message.c.content, 1, _TITLE_LENGTH))
+        .select_from(turn.join(message, message.c.id == turn.c.user_message_id))
+        .where(turn.c.conversation_id == conversation.c.id)
+        .order_by(turn.c.turn_no)
+        .limit(1)
+        .scalar_subquery()
     )
 
 

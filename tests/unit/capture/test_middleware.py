@@ -13,6 +13,7 @@ from tarx_toollog import Settings, ToolLogMiddleware
 from tarx_toollog.capture import middleware as middleware_module
 from tarx_toollog.capture.context import inbound
 from tarx_toollog.capture.recorder import recorder_for
+from tarx_toollog.store import journal as jr
 from tests.support.asgi import (
     JSON_HEADERS,
     REQUEST,
@@ -216,6 +217,27 @@ def test_a_buffer_that_the_application_uses_again_is_kept_as_it_was(settings: Se
 
     (row,) = stored(settings)
     assert "Hello world" == answer_text(settings, row["uid"])
+
+
+def test_a_partial_answer_is_in_the_journal_although_the_model_falls_silent(tmp_path: Path) -> None:
+    def chunks(settings: Settings) -> bytes:
+        assembly = jr.Assembly()
+        for frame in jr.read_frames(jr.list_segments(settings.journal_path)[0]):
+            assembly.add(frame)
+        return b"".join(chunk.data for chunk in assembly.chunks)
+
+    with recording(tmp_path, checkpoint_ms=50) as settings:
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await read_body(receive)
+            await send(start())
+            await send(piece(EVENTS[0]))
+            await send(piece(EVENTS[1]))
+            assert b"" == chunks(settings)  # not one write a token
+            await asyncio.sleep(0.1)
+            assert EVENTS[0] + EVENTS[1] == chunks(settings)
+
+        assert through(settings, app).error is None
 
 
 def test_a_body_beyond_the_cap_is_counted_and_passes(tmp_path: Path) -> None:

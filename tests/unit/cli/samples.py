@@ -1,9 +1,15 @@
-"""A small log made of real decoded exchanges: a client that chats with a model and answers its tool calls."""
+"""A small log made of real decoded exchanges: a client that chats with a model and answers its tool calls.
+
+And the way to ask it: ``run`` and ``rows`` call ``toollog`` in this process.
+"""
 
 import json
 from pathlib import Path
 from typing import Any
 
+from click.testing import CliRunner, Result
+
+from tarx_toollog.cli.main import cli
 from tarx_toollog.config import Settings
 from tarx_toollog.ids import uuid7
 from tarx_toollog.model import Exchange
@@ -130,3 +136,16 @@ def write_log(path: Path, *chats: Chat) -> Settings:
     with ToolLog.open(settings=settings, read_only=False) as log:
         log.write(exchanges)
     return settings
+
+
+def run(*args: str) -> Result:
+    """Run ``toollog`` with these arguments in this process."""
+    return CliRunner().invoke(cli, list(args))
+
+
+def rows(*args: str) -> list[dict[str, Any]]:
+    """Return the rows of a list command."""
+    result = run(*args, "--json")
+    assert result.exit_code == 0, result.stderr
+    found: list[dict[str, Any]] = json.loads(result.stdout)
+    return found

@@ -181,7 +181,7 @@ def test_another_schema_is_a_problem_that_says_what_to_do(database: Path, revisi
 def test_a_database_that_another_program_keeps_locked_is_a_problem(
     database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tarx_toollog.store.queries._LOCK_WAIT_S", 0.05)
+    monkeypatch.setattr("tarx_toollog.store.maintenance._LOCK_WAIT_S", 0.05)
     other = sqlite3.connect(database, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
 
@@ -272,3 +272,27 @@ def test_what_a_live_process_has_not_stored_for_a_minute_is_stuck_unless_it_stil
     assert waiting_in(tmp_path / "j", lambda _: ()) == Waiting(left_behind=0, stuck=1)
     assert waiting_in(tmp_path / "j", lambda uids: uids) == Waiting(left_behind=0, stuck=0)
     journal.close()
+
+
+def test_a_misspelt_variable_is_a_note_that_names_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TOOLLOG_PROT", "11450")
+
+    found = next(examine(str(tmp_path / "log.db")))
+
+    assert (found.state, found.text) == ("note", "no setting is called TOOLLOG_PROT")
+    assert found.hint == "is TOOLLOG_PORT meant?"
+
+
+def test_a_log_that_cannot_be_opened_does_not_send_the_doctor_to_the_doctor(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse(*_: object, **__: object) -> ToolLog:
+        raise sqlite3.OperationalError("unable to open database file")  # as on a read-only file system
+
+    monkeypatch.setattr(ToolLog, "open", refuse)
+    (tmp_path / "log.db").touch()
+
+    (found,) = [finding for finding in examine(str(tmp_path / "log.db")) if finding.check == "database"]
+
+    assert found.state == "problem"
+    assert "toollog doctor" not in found.hint

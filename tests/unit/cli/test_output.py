@@ -113,8 +113,16 @@ def test_rows_on_a_terminal_are_a_table_without_markup(
     import sys
 
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "dumb")  # no bold titles
     emit_rows([{"name": "[red]x", "n_calls": 12}], ("name", "n_calls"), Output())
 
-    out = capsys.readouterr().out
-    assert "n calls" in out
-    assert "[red]x" in out
+    assert "name    n_calls\n[red]x       12\n" == capsys.readouterr().out
+
+
+def test_no_row_on_a_terminal_is_no_table(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    emit_rows([], ("name", "n_calls"), Output())
+
+    assert capsys.readouterr().out == ""
