@@ -149,10 +149,8 @@ def load_with_sources(overrides: Mapping[str, Any]) -> tuple[Settings, dict[str,
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else "?"
         source = sources.get(name, "argument")
-        raise ConfigError(
-            f"setting {name!r} (from {source}): {first['msg']}",
-            hint="see `toollog config show` for names, values and where they come from",
-        ) from error
+        said = str(first["msg"]).removeprefix("Value error, ")
+        raise ConfigError(f"setting {name!r} (from {source}): {said}", hint=_mend(name, source)) from error
 
 
 def _merge(values: dict[str, Any], sources: dict[str, str], new: Mapping[str, Any], source: str) -> None:
@@ -164,6 +162,12 @@ def _merge(values: dict[str, Any], sources: dict[str, str], new: Mapping[str, An
             )
         values[name] = value
         sources[name] = source
+
+
+def _mend(name: str, source: str) -> str:
+    if source == "environment":
+        return f"mend or unset {ENV_PREFIX}{name.upper()}"
+    return "mend the option" if source == "argument" else f"mend or remove {name} in {source}"
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

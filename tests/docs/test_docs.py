@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
+from examples.local_model import launch
 from tarx_toollog._version import __version__
 from tarx_toollog.cli.main import cli
 from tarx_toollog.config import Settings
@@ -66,6 +67,10 @@ def test_every_setting_table_and_view_column_is_described() -> None:
 
 def test_the_changelog_knows_this_version() -> None:
     assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text("utf-8")
+
+
+def test_the_demo_extra_is_the_server_that_the_launcher_installs() -> None:
+    assert f'"{launch.SERVER_PACKAGE};' in (ROOT / "pyproject.toml").read_text("utf-8")
 
 
 BANNED = {"thread_id", "episode", "annotation_kind", "observation", "session_id"}

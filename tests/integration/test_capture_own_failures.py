@@ -17,6 +17,7 @@ import pytest
 from tarx_toollog import Settings, ToolLogMiddleware
 from tarx_toollog.capture.capture import Capture
 from tarx_toollog.capture.recorder import Recorder, recorder_for
+from tarx_toollog.store import frames as fr
 from tarx_toollog.store import ingest
 from tarx_toollog.store import journal as jr
 from tarx_toollog.store.ingest import Ingester
@@ -212,7 +213,7 @@ def test_a_database_that_another_process_locks_delays_no_chat(settings: Settings
 def test_closing_while_the_database_is_locked_ends_soon_and_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tarx_toollog.capture.recorder._CLOSE_S", 0.3)
+    monkeypatch.setattr("tarx_toollog.capture.run._CLOSE_S", 0.3)
     monkeypatch.setattr("tarx_toollog.store.engine.BUSY_TIMEOUT_S", 1.0)
     with recording(tmp_path) as settings:
         chat(settings)
@@ -298,8 +299,8 @@ def test_a_bug_in_the_decoder_costs_its_exchange_and_keeps_its_bytes(
 
     assert (["completed"] * 2, {"parse_error": 1}) == (outcomes(settings), gaps(settings))
     (kept,) = (settings.journal_path / ingest.QUARANTINE).iterdir()
-    assembly = jr.Assembly()
-    for frame in jr.read_frames(kept):
+    assembly = fr.Assembly()
+    for frame in fr.read_frames(kept):
         assembly.add(frame)
     raw = assembly.raw()
     assert raw is not None

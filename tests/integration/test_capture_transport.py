@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import httpx2
 import openai
 import pytest
 
@@ -48,22 +49,24 @@ def settings(tmp_path: Path) -> Iterator[Settings]:
         assert (0, 0) == (recorder.lost, recorder.failures), recorder.last_error
 
 
-def post(settings: Settings, url: str, *, asynchronous: bool, **options: Any) -> httpx.Response:
-    """Post a chat through the tap, with either client."""
+def post(settings: Settings, url: str, *, asynchronous: bool, library: Any = httpx, **options: Any) -> Any:
+    """Post a chat through the tap, with either client of either library."""
 
-    async def post_async() -> httpx.Response:
-        async with httpx.AsyncClient(transport=ToolLogTransport(settings=settings), timeout=5) as client:
+    async def post_async() -> Any:
+        async with library.AsyncClient(transport=ToolLogTransport(settings=settings), timeout=5) as client:
             return await client.post(url + PATH, json=CHAT, **options)
 
     if asynchronous:
         return asyncio.run(post_async())
-    with httpx.Client(transport=ToolLogTransport(settings=settings), timeout=5) as client:
+    with library.Client(transport=ToolLogTransport(settings=settings), timeout=5) as client:
         return client.post(url + PATH, json=CHAT, **options)
 
 
+both_libraries = pytest.mark.parametrize("library", [httpx, httpx2], ids=["httpx", "httpx2"])
 both_clients = pytest.mark.parametrize("asynchronous", [True, False], ids=["async", "sync"])
 
 
+@both_libraries
 @both_clients
 @pytest.mark.parametrize(
     ("script", "body"),
@@ -75,10 +78,10 @@ both_clients = pytest.mark.parametrize("asynchronous", [True, False], ids=["asyn
     ids=["json", "stream", "gzip"],
 )
 def test_an_answer_arrives_whole_and_is_a_row(
-    settings: Settings, asynchronous: bool, script: Script, body: bytes
+    settings: Settings, asynchronous: bool, library: Any, script: Script, body: bytes
 ) -> None:
     with running(script) as up:
-        answer = post(settings, up.url, asynchronous=asynchronous)
+        answer = post(settings, up.url, asynchronous=asynchronous, library=library)
         assert (200, body) == (answer.status_code, answer.content)
         assert [json.dumps(CHAT, separators=(",", ":")).encode()] == [request.body for request in up.requests]
     (row,) = stored(settings)
@@ -189,15 +192,16 @@ def test_a_task_that_is_cancelled_is_a_disconnect(settings: Settings) -> None:
     assert ["client_disconnected"] == outcomes(settings)
 
 
+@both_libraries
 @both_clients
-def test_a_server_that_breaks_off_is_an_upstream_error(settings: Settings, asynchronous: bool) -> None:
+def test_a_server_that_breaks_off_is_an_upstream_error(settings: Settings, asynchronous: bool, library: Any) -> None:
     def breaking(_request: Received, connection: Connection) -> None:
         connection.head(200, SSE, CHUNKED)
         connection.chunk(EVENTS[1])
         connection.sock.close()
 
-    with running(breaking) as up, pytest.raises(httpx.RemoteProtocolError):
-        post(settings, up.url, asynchronous=asynchronous)
+    with running(breaking) as up, pytest.raises(library.RemoteProtocolError):
+        post(settings, up.url, asynchronous=asynchronous, library=library)
     (row,) = stored(settings)
     assert ("upstream_error", "RemoteProtocolError", "Hello") == (
         row["outcome"],
@@ -206,23 +210,25 @@ def test_a_server_that_breaks_off_is_an_upstream_error(settings: Settings, async
     )
 
 
+@both_libraries
 @both_clients
-def test_a_server_that_is_not_there_is_an_upstream_error(settings: Settings, asynchronous: bool) -> None:
-    with pytest.raises(httpx.ConnectError):
-        post(settings, f"http://127.0.0.1:{free_port()}", asynchronous=asynchronous)
+def test_a_server_that_is_not_there_is_an_upstream_error(settings: Settings, asynchronous: bool, library: Any) -> None:
+    with pytest.raises(library.ConnectError):
+        post(settings, f"http://127.0.0.1:{free_port()}", asynchronous=asynchronous, library=library)
     (row,) = stored(settings)
     assert ("upstream_error", "ConnectError", None) == (row["outcome"], row["error_type"], row["http_status"])
 
 
+@both_libraries
 @both_clients
-def test_a_silent_server_is_a_timeout(settings: Settings, asynchronous: bool) -> None:
+def test_a_silent_server_is_a_timeout(settings: Settings, asynchronous: bool, library: Any) -> None:
     def silent(_request: Received, connection: Connection) -> None:
         connection.wait_gone()
 
     with running(silent) as up:
         began = time.monotonic()
-        with pytest.raises(httpx.ReadTimeout):
-            post(settings, up.url, asynchronous=asynchronous, timeout=0.2)
+        with pytest.raises(library.ReadTimeout):
+            post(settings, up.url, asynchronous=asynchronous, library=library, timeout=0.2)
         assert time.monotonic() - began < 2
     assert ["timeout"] == outcomes(settings)
 

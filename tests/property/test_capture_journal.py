@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tarx_toollog.ids import uuid7
+from tarx_toollog.store import frames as fr
 from tarx_toollog.store import journal as jr
-from tarx_toollog.store.journal import Assembly, Journal
+from tarx_toollog.store.frames import Assembly
+from tarx_toollog.store.journal import Journal
 from tarx_toollog.wire.raw import Begin, Chunk, End, RawExchange, ResponseStart
 
 texts = st.text(max_size=20)
@@ -45,7 +47,7 @@ exchanges = st.builds(
 def read_back(folder: Path) -> dict[str, RawExchange]:
     assemblies: dict[str, Assembly] = {}
     for path in jr.list_segments(folder):
-        for frame in jr.read_frames(path):
+        for frame in fr.read_frames(path):
             assemblies.setdefault(frame.uid, Assembly()).add(frame)
     return {uid: raw for uid, assembly in assemblies.items() if (raw := assembly.raw()) is not None}
 
@@ -58,7 +60,7 @@ def test_interleaved_exchanges_come_out_as_they_went_in(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jr, "MAX_SEGMENT_BYTES", segment_bytes)
         journal = Journal(folder, "w")
-        queues = [jr.exchange_frames(UUID(raw.begin.uid).bytes, raw) for raw in written]
+        queues = [fr.exchange_frames(UUID(raw.begin.uid).bytes, raw) for raw in written]
         while any(queues):
             for queue in queues:
                 if queue:
@@ -72,11 +74,11 @@ def test_interleaved_exchanges_come_out_as_they_went_in(
 def test_a_segment_that_was_cut_anywhere_gives_a_beginning_of_what_went_in(
     tmp_path_factory: pytest.TempPathFactory, raw: RawExchange, data: st.DataObject
 ) -> None:
-    frames = jr.exchange_frames(UUID(raw.begin.uid).bytes, raw)
-    whole = jr.MAGIC + jr.pack_frames(frames)
+    frames = fr.exchange_frames(UUID(raw.begin.uid).bytes, raw)
+    whole = fr.MAGIC + fr.pack_frames(frames)
     path = tmp_path_factory.mktemp("cut") / "w-0.tlj"
     path.write_bytes(whole[: data.draw(st.integers(0, len(whole)), label="cut")])
 
-    found = [(frame.kind, frame.payload) for frame in jr.read_frames(path)]
+    found = [(frame.kind, frame.payload) for frame in fr.read_frames(path)]
 
     assert [(kind, b"".join(payload)) for kind, _, payload in frames][: len(found)] == found

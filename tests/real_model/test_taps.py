@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import httpx2
 import openai
 import pytest
 from starlette.applications import Starlette
@@ -19,7 +20,7 @@ from examples.local_model import launch
 from tarx_toollog import Settings, ToolLog, ToolLogMiddleware, ToolLogProxy, ToolLogTransport
 from tarx_toollog.capture.recorder import recorder_for
 from tests.support.model_server import ModelServer
-from tests.support.serving import served
+from tests.support.workers import serving
 
 TOOLS = json.loads(launch.TOOLS.read_text(encoding="utf-8"))
 RESULTS = {
@@ -58,17 +59,17 @@ def forwarder(upstream: str) -> Starlette:
 @contextmanager
 def through(tap: str, model: ModelServer, settings: Settings) -> Iterator[openai.OpenAI]:
     """Yield an OpenAI client whose chats pass one tap."""
-    if tap == "transport":
-        with httpx.Client(transport=ToolLogTransport(settings=settings), timeout=60) as http:
-            # openai-python takes httpx clients as well as httpx2 ones; its types know only the latter.
-            legacy: Any = http
-            yield openai.OpenAI(base_url=f"{model.base_url}/v1", api_key="none", http_client=legacy, max_retries=0)
+    if tap.startswith("transport"):
+        # openai-python takes clients of httpx as well as of httpx2; its types know only the latter.
+        library: Any = httpx2 if tap.endswith("httpx2") else httpx
+        with library.Client(transport=ToolLogTransport(settings=settings), timeout=60) as http:
+            yield openai.OpenAI(base_url=f"{model.base_url}/v1", api_key="none", http_client=http, max_retries=0)
         return
     app: Any = ToolLogProxy(settings=settings)
     if tap == "middleware":
         app = forwarder(model.base_url)
         app.add_middleware(ToolLogMiddleware, settings=settings)
-    with served(app) as url, openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
+    with serving(app) as url, openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
         yield client
 
 
@@ -125,12 +126,13 @@ def settings(tmp_path: Path, model_server: ModelServer) -> Iterator[Settings]:
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-@pytest.mark.parametrize("tap", ["middleware", "transport", "proxy"])
+@pytest.mark.parametrize("tap", ["middleware", "transport", "transport with httpx2", "proxy"])
 def test_the_rows_are_what_the_client_received(
     tap: str, stream: bool, model_server: ModelServer, settings: Settings
 ) -> None:
     with through(tap, model_server, settings) as client:
         text, received = converse(client, stream=stream)
+    leg = tap.split()[0]
 
     assert ["tarx_recall", "tarx_remember", "tarx_save_conversation"] == [name for _, name, _ in received]
     assert received == rows(settings, "SELECT call_id, name, arguments FROM tool_call ORDER BY id")
@@ -142,10 +144,10 @@ def test_the_rows_are_what_the_client_received(
         "FROM v_chains",
     )
     assert [
-        (tap, "new", 1, "completed", "tool_calls", int(stream), None),
-        (tap, "prefix", 2, "completed", "tool_calls", int(stream), "same"),
-        (tap, "prefix", 3, "completed", "tool_calls", int(stream), "same"),
-        (tap, "prefix", 4, "completed", "stop", int(stream), "same"),
+        (leg, "new", 1, "completed", "tool_calls", int(stream), None),
+        (leg, "prefix", 2, "completed", "tool_calls", int(stream), "same"),
+        (leg, "prefix", 3, "completed", "tool_calls", int(stream), "same"),
+        (leg, "prefix", 4, "completed", "stop", int(stream), "same"),
     ] == [
         # The client of this test sends "" where a streamed answer began with null: a reshaped echo.
         (*row[:-1], "same" if row[-1] == "reshaped" else row[-1])
@@ -182,7 +184,7 @@ def test_the_async_client_is_logged_as_well(stream: bool, model_server: ModelSer
 
 def test_many_requests_in_a_row_pass_the_proxy(model_server: ModelServer, settings: Settings) -> None:
     """llama.cpp closes connections without announcing it; the proxy must not hand that on."""
-    with served(ToolLogProxy(settings=settings)) as url, httpx.Client(timeout=60) as client:
+    with serving(ToolLogProxy(settings=settings)) as url, httpx.Client(timeout=60) as client:
         for number in range(40):
             body = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1, "stream": number % 2 == 0}
             answer = client.post(f"{url}/v1/chat/completions", json=body)
@@ -192,7 +194,7 @@ def test_many_requests_in_a_row_pass_the_proxy(model_server: ModelServer, settin
 
 
 def test_a_prompt_beyond_the_context_is_a_row_that_says_so(model_server: ModelServer, settings: Settings) -> None:
-    with served(ToolLogProxy(settings=settings)) as url:
+    with serving(ToolLogProxy(settings=settings)) as url:
         body = {"messages": [{"role": "user", "content": "word " * 20_000}]}
         answer = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=60)
 
@@ -203,7 +205,7 @@ def test_a_prompt_beyond_the_context_is_a_row_that_says_so(model_server: ModelSe
 
 
 def test_a_call_cut_by_the_token_limit_is_kept_and_marked(model_server: ModelServer, settings: Settings) -> None:
-    with served(ToolLogProxy(settings=settings)) as url:
+    with serving(ToolLogProxy(settings=settings)) as url:
         body = {"messages": [{"role": "user", "content": CHAIN}], "tools": TOOLS, "max_tokens": 14, "temperature": 0}
         answer = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=60).json()
     (call,) = answer["choices"][0]["message"]["tool_calls"]

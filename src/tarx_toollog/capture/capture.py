@@ -16,14 +16,17 @@ holds an answer that a killed process would lose, and a stream costs one write i
 import asyncio
 import time
 from collections.abc import Callable, Iterable
-from typing import Concatenate, ParamSpec
+from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
 from tarx_toollog.capture.headers import KEPT_REQUEST_HEADERS, KEPT_RESPONSE_HEADERS, RawHeaders, first, kept
-from tarx_toollog.capture.recorder import Recorder, Run
+from tarx_toollog.capture.recorder import Recorder
 from tarx_toollog.model import Leg
-from tarx_toollog.store.journal import FrameParts, Kind, begin_payload, chunks_payload, json_payload
+from tarx_toollog.store.frames import FrameParts, Kind, begin_payload, chunks_payload, json_payload
 from tarx_toollog.wire.raw import Begin, End, ResponseStart
 from tarx_toollog.wire.terminator import TerminatorScanner
+
+if TYPE_CHECKING:
+    from tarx_toollog.capture.run import Run
 
 FLUSH_BYTES = 64 * 1024  # a fast stream is written in pieces of this size rather than held in memory
 

@@ -14,28 +14,20 @@ import logging
 import os
 import secrets
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
 
+from tarx_toollog.capture.run import Run
 from tarx_toollog.config import Settings
-from tarx_toollog.errors import StoreError, ToolLogError
+from tarx_toollog.errors import ToolLogError
 from tarx_toollog.ids import uuid7
 from tarx_toollog.store.engine import create_private_file
-from tarx_toollog.store.ingest import Ingester
-from tarx_toollog.store.journal import FrameParts, Journal, JournalSealedError
+from tarx_toollog.store.frames import FrameParts
+from tarx_toollog.store.journal import JournalSealedError
 
 logger = logging.getLogger("tarx_toollog.capture")
 
-ROTATE_WHEN_IDLE_BYTES = 2**20  # so that a segment whose content is in the database does not linger
-_RETRY_S = (0.1, 30.0)  # first and longest pause while the database is away
-_CLOSE_S = 5.0  # a server that shuts down waits this long for the log, no longer
-_FORK_S = 1.0  # a fork waits this long for a transaction to end, no longer
-_BUSY_NS = 5_000_000  # traffic that was seen this recently goes on
-_GIVE_WAY = 4  # the writer takes a fifth of the time while it does
-_GIVE_WAY_MAX_NS = 20_000_000  # a transaction is open meanwhile: other programs must not wait for long
 _MAX_CAUSES = 50  # causes of losses that are counted apart while no database can be told of them
 
 
@@ -194,149 +186,6 @@ class Recorder:
             if self._run is None or self._run.is_over:
                 self._run = Run(self)
             return self._run
-
-
-class Run:
-    """A journal, and the thread that moves it into the database: from a first exchange to ``close``."""
-
-    def __init__(self, recorder: Recorder) -> None:
-        writer_uid = uuid7()
-        self.is_inherited = False
-        """Whether it belongs to the process that this one was forked from."""
-        self.journal = Journal(recorder.settings.journal_path, writer_uid)
-        self._recorder = recorder
-        self._ingester = Ingester(recorder.settings, writer_uid, self._give_way)
-        self._wake = threading.Event()
-        self._idle = threading.Condition()
-        self._ingested_bytes = 0
-        self._stopping = False
-        self._has_recovered = False
-        self._at_work = threading.Lock()  # held while the database is in use: a fork waits for it
-        self._is_paused = False
-        self._way_given_ns = 0
-        self._thread = threading.Thread(target=self._main, name="toollog-writer", daemon=True)
-        self._wake.set()  # what dead processes left behind does not wait for the next chat
-        try:
-            self._thread.start()
-        except RuntimeError as error:
-            self.journal.close()
-            raise StoreError(f"cannot start a thread: {error}", hint="raise the limit of threads") from error
-
-    @property
-    def is_over(self) -> bool:
-        """Whether its journal takes no more frames."""
-        return self.journal.is_sealed
-
-    def append(self, frames: list[FrameParts], begun_in: "Run | None") -> None:
-        """Append to the journal and wake the thread."""
-        if begun_in is not None and begun_in is not self:
-            raise StoreError("the log was closed while the exchange ran")
-        self.journal.append(frames)
-        self._wake.set()
-
-    def flush(self, timeout_s: float) -> bool:
-        """Wait until everything appended so far is in the database; say whether it is."""
-        target = self.journal.bytes_appended
-        self._recorder.last_activity_ns = 0
-        self._wake.set()
-        with self._idle:
-            return self._idle.wait_for(lambda: self._ingested_bytes >= target, timeout_s)
-
-    def stop(self) -> None:
-        """Let the thread finish; wait for it, but not long: it closes the journal itself whenever it gets there."""
-        self._stopping = True
-        self._wake.set()
-        self._thread.join(_CLOSE_S)
-
-    def pause(self) -> None:
-        """Wait for the end of a transaction and close the connection; keep the thread from opening another."""
-        self._is_paused = self._at_work.acquire(timeout=_FORK_S)
-        if self._is_paused:
-            self._ingester.disconnect()
-
-    def resume(self) -> None:
-        """Undo ``pause``."""
-        if self._is_paused:
-            self._at_work.release()
-
-    # ---- in the thread ----------------------------------------------------------------------------------------------
-
-    def _main(self) -> None:
-        pause_s = 0.0
-        while not self._stopping:
-            if pause_s:
-                self._wait_stopping(pause_s)
-            else:
-                self._wait_for_work()
-            if self._stopping:
-                break
-            is_in_trouble = not self._works(self._ingest)
-            pause_s = min(max(pause_s * 2, _RETRY_S[0]), _RETRY_S[1]) if is_in_trouble else 0.0
-        self._works(self._finish)
-        self.journal.close()
-
-    def _works(self, step: Callable[[], None]) -> bool:
-        try:
-            with self._at_work:
-                step()
-        except Exception as error:  # noqa: BLE001 - the thread must outlive any trouble of the database
-            self._recorder.failed(error)
-            return False
-        return True
-
-    def _ingest(self) -> None:
-        target = self.journal.bytes_appended
-        ingester = self._ingester
-        ingester.open()
-        for cause, n in self._recorder.take_losses().items():
-            ingester.note_gap("journal", n, cause)
-        cut_off = self._recorder.take_cut_off()
-        if not self._has_recovered:
-            ingester.recover()
-            self._has_recovered = True
-        ingester.poll()
-        if cut_off:
-            ingester.interrupt(cut_off)
-        with self._idle:
-            self._ingested_bytes = target
-            self._idle.notify_all()
-        self._recorder.last_error = None
-        if self.journal.segment_bytes > ROTATE_WHEN_IDLE_BYTES and ingester.is_drained:
-            self.journal.rotate()
-
-    def _finish(self) -> None:
-        try:
-            self._ingest()
-            self._ingester.finish(self.journal)
-        finally:
-            self._ingester.close()
-
-    def _wait_for_work(self) -> None:
-        """Sleep until something was appended, then until traffic pauses or has waited long enough."""
-        self._wake.wait()
-        self._wake.clear()
-        settings = self._recorder.settings
-        deadline = time.monotonic_ns() + settings.max_delay_ms * 1_000_000
-        idle_ns = settings.idle_ms * 1_000_000
-        while not self._stopping:
-            now = time.monotonic_ns()
-            start_at = min(self._recorder.last_activity_ns + idle_ns, deadline)
-            if now >= start_at:
-                return
-            time.sleep((start_at - now) / 1e9)
-
-    def _give_way(self) -> None:
-        """Let traffic pass between two exchanges: while requests run, they have most of the interpreter."""
-        now = time.monotonic_ns()
-        worked_ns = now - self._way_given_ns
-        if not self._stopping and now - self._recorder.last_activity_ns < _BUSY_NS:
-            time.sleep(min(worked_ns * _GIVE_WAY, _GIVE_WAY_MAX_NS) / 1e9)
-        self._way_given_ns = time.monotonic_ns()
-
-    def _wait_stopping(self, seconds: float) -> None:
-        end = time.monotonic() + seconds
-        while not self._stopping and time.monotonic() < end:
-            time.sleep(min(0.05, seconds))
 
 
 def _load_secret(path: Path) -> bytes:

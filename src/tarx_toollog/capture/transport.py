@@ -1,11 +1,16 @@
-"""The httpx tap: on the leg from the Workbench to the model.
+"""The httpx tap: on the leg from the Workbench to the model. For httpx and for its successor httpx2 alike.
 
 A Workbench that runs the tool loop itself makes several model calls for one inbound request; only this tap sees
 them. Streams pass unbuffered, and bytes are taken as they came, before any content decoding.
+
+Both libraries insist that a body is an instance of *their* stream class, so the tees are made once for each, from
+the library that the request comes from.
 """
 
+import sys
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 import httpx
 
@@ -18,37 +23,33 @@ from tarx_toollog.wire.protocols import is_model_route
 
 
 class ToolLogTransport(httpx.AsyncBaseTransport, httpx.BaseTransport):
-    """An httpx transport that logs each exchange with a model, for async and sync clients.
+    """A transport of httpx or httpx2 that logs each exchange with a model, for async and sync clients.
 
     Example::
 
         client = httpx.AsyncClient(transport=ToolLogTransport(), base_url="http://127.0.0.1:11435")
-        openai.AsyncOpenAI(http_client=client, base_url="http://127.0.0.1:11435/v1", api_key="none")
+        openai.OpenAI(http_client=httpx2.Client(transport=ToolLogTransport()), base_url=…, api_key="none")
 
     Args:
-        inner: The transport that does the work; httpx's own when left out.
+        inner: The transport that does the work; the library's own when left out.
         settings: Settings to use; those in force when left out.
     """
 
-    def __init__(
-        self,
-        inner: httpx.AsyncBaseTransport | httpx.BaseTransport | None = None,
-        *,
-        settings: Settings | None = None,
-    ) -> None:
-        self._async_inner = inner if isinstance(inner, httpx.AsyncBaseTransport) else None
-        self._sync_inner = inner if isinstance(inner, httpx.BaseTransport) else None
+    def __init__(self, inner: Any = None, *, settings: Settings | None = None) -> None:
+        self._async_inner = inner if hasattr(inner, "handle_async_request") else None
+        self._sync_inner = inner if hasattr(inner, "handle_request") else None
         self._recorder = recorder_or_none(settings)
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def handle_async_request(self, request: Any) -> Any:
         """Send one request."""
         if self._async_inner is None:
-            self._async_inner = httpx.AsyncHTTPTransport()
+            self._async_inner = _library_of(request).AsyncHTTPTransport()
         capture = _begin(self._recorder, request)
         if capture is None:
             return await self._async_inner.handle_async_request(request)
+        tees = _tees(_library_of(request).__name__)
         stream = request.stream
-        request.stream = _AsyncRequestTee(stream, capture)
+        request.stream = tees.async_request(stream, capture)
         try:
             response = await self._async_inner.handle_async_request(request)
         except BaseException as error:
@@ -56,17 +57,18 @@ class ToolLogTransport(httpx.AsyncBaseTransport, httpx.BaseTransport):
             raise
         finally:
             request.stream = stream  # a redirect or a new attempt sends the same request again
-        return _tapped(response, _AsyncResponseTee, capture)
+        return _tapped(response, tees.async_response, capture)
 
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
+    def handle_request(self, request: Any) -> Any:
         """Send one request."""
         if self._sync_inner is None:
-            self._sync_inner = httpx.HTTPTransport()
+            self._sync_inner = _library_of(request).HTTPTransport()
         capture = _begin(self._recorder, request)
         if capture is None:
             return self._sync_inner.handle_request(request)
+        tees = _tees(_library_of(request).__name__)
         stream = request.stream
-        request.stream = _RequestTee(stream, capture)
+        request.stream = tees.request(stream, capture)
         try:
             response = self._sync_inner.handle_request(request)
         except BaseException as error:
@@ -74,7 +76,7 @@ class ToolLogTransport(httpx.AsyncBaseTransport, httpx.BaseTransport):
             raise
         finally:
             request.stream = stream
-        return _tapped(response, _ResponseTee, capture)
+        return _tapped(response, tees.response, capture)
 
     async def aclose(self) -> None:
         """Close the inner transport."""
@@ -87,11 +89,15 @@ class ToolLogTransport(httpx.AsyncBaseTransport, httpx.BaseTransport):
             self._sync_inner.close()
 
 
-class _AsyncRequestTee(httpx.AsyncByteStream):
+class _Tee:
+    """A body on its way: what all four tees share."""
+
     def __init__(self, stream: Any, capture: Capture) -> None:
         self._stream = stream
         self._capture = capture
 
+
+class _AsyncRequestTee(_Tee):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for data in self._stream:
             self._capture.request_data(data)
@@ -102,11 +108,7 @@ class _AsyncRequestTee(httpx.AsyncByteStream):
         await self._stream.aclose()
 
 
-class _RequestTee(httpx.SyncByteStream):
-    def __init__(self, stream: Any, capture: Capture) -> None:
-        self._stream = stream
-        self._capture = capture
-
+class _RequestTee(_Tee):
     def __iter__(self) -> Iterator[bytes]:
         for data in self._stream:
             self._capture.request_data(data)
@@ -117,11 +119,7 @@ class _RequestTee(httpx.SyncByteStream):
         self._stream.close()
 
 
-class _AsyncResponseTee(httpx.AsyncByteStream):
-    def __init__(self, stream: Any, capture: Capture) -> None:
-        self._stream = stream
-        self._capture = capture
-
+class _AsyncResponseTee(_Tee):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
             async for data in self._stream:
@@ -138,11 +136,7 @@ class _AsyncResponseTee(httpx.AsyncByteStream):
         await self._stream.aclose()
 
 
-class _ResponseTee(httpx.SyncByteStream):
-    def __init__(self, stream: Any, capture: Capture) -> None:
-        self._stream = stream
-        self._capture = capture
-
+class _ResponseTee(_Tee):
     def __iter__(self) -> Iterator[bytes]:
         try:
             for data in self._stream:
@@ -158,11 +152,35 @@ class _ResponseTee(httpx.SyncByteStream):
         self._stream.close()
 
 
-def _tapped(
-    response: httpx.Response, tee: "type[_AsyncResponseTee | _ResponseTee]", capture: Capture
-) -> httpx.Response:
+class _Tees(NamedTuple):
+    """The tee classes for one library."""
+
+    async_request: type[_Tee]
+    request: type[_Tee]
+    async_response: type[_Tee]
+    response: type[_Tee]
+
+
+def _library_of(request: Any) -> Any:
+    """Return the module, httpx or httpx2, that a request comes from."""
+    return sys.modules[type(request).__module__.partition(".")[0]]
+
+
+@cache
+def _tees(library_name: str) -> _Tees:
+    library = sys.modules[library_name]
+    asynchronous, synchronous = library.AsyncByteStream, library.SyncByteStream
+    return _Tees(
+        type("AsyncRequestTee", (_AsyncRequestTee, asynchronous), {}),
+        type("RequestTee", (_RequestTee, synchronous), {}),
+        type("AsyncResponseTee", (_AsyncResponseTee, asynchronous), {}),
+        type("ResponseTee", (_ResponseTee, synchronous), {}),
+    )
+
+
+def _tapped(response: Any, tee: type[_Tee], capture: Capture) -> Any:
     capture.response_start(response.status_code, response.headers.raw)
-    if response.is_closed and isinstance(response.stream, httpx.ByteStream):
+    if response.is_closed and type(response.stream).__name__ == "ByteStream":
         # From a cache or a mock: the body is there already, and nobody will ask its stream for it.
         for data in response.stream:
             capture.response_data(data)
@@ -172,8 +190,8 @@ def _tapped(
     return response
 
 
-def _begin(recorder: Recorder | None, request: httpx.Request) -> Capture | None:
-    if recorder is None or isinstance(request.stream, _AsyncRequestTee | _RequestTee):
+def _begin(recorder: Recorder | None, request: Any) -> Capture | None:
+    if recorder is None or isinstance(request.stream, _Tee):
         return None  # two taps on one another: the outer one sees it
     try:
         path = request.url.path
@@ -204,11 +222,12 @@ def _begin(recorder: Recorder | None, request: httpx.Request) -> Capture | None:
         return None
 
 
-def _body(request: httpx.Request) -> bytes | None:
+def _body(request: Any) -> bytes | None:
     try:
-        return request.content
-    except httpx.RequestNotRead:  # a streamed upload: not the shape of a chat
+        body: bytes = request.content
+    except _library_of(request).RequestNotRead:  # a streamed upload: not the shape of a chat
         return None
+    return body
 
 
 def _end(capture: Capture, error: BaseException) -> None:
@@ -216,5 +235,6 @@ def _end(capture: Capture, error: BaseException) -> None:
         # GeneratorExit or cancellation: whoever reads the answer has stopped.
         capture.end(disconnected=True)
         return
-    side = "timeout" if isinstance(error, httpx.TimeoutException) else "upstream"
-    capture.end(exception=error, exception_side=side)
+    # By name: httpx and httpx2 each have a class of their own for it.
+    is_timeout = any(kind.__name__ == "TimeoutException" for kind in type(error).__mro__)
+    capture.end(exception=error, exception_side="timeout" if is_timeout else "upstream")

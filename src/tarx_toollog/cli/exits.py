@@ -5,10 +5,9 @@
 1    failed
 2    usage: an option, a setting or a query is wrong
 3    what was named is not there, or nothing is left to export or replay
-4    a check found a problem, a gate is not met
+4    a check found a problem
 5    the model server cannot be reached
 6    the database is missing, busy, damaged, older, newer, or of another program
-7    a gate cannot be decided: too few trials
 130  interrupted with Ctrl-C
 ==== ============================================================================
 """

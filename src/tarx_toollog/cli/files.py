@@ -5,7 +5,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from tarx_toollog.store.journal import Kind, is_alive, list_segments, read_frames
+from tarx_toollog.store.frames import Kind, read_frames
+from tarx_toollog.store.journal import is_alive, list_segments
 
 STALE_S = 60.0  # a writer starts within a second; what it has not taken in after a minute is stuck
 

@@ -90,7 +90,8 @@ def _warnings(report: Report) -> Iterator[str]:
     for reason, count in report.chains_unjudged.items():
         yield f"chains that are not judged: {count} ({reason})."
     if 0 < report.chains.denominator < _SMALL:
-        yield f"only {report.chains.denominator} chains: read the interval, not the percentage."
+        count = report.chains.denominator
+        yield f"only {count} {'chain' if count == 1 else 'chains'}: read the interval, not the percentage."
 
 
 def _table(title: str, slices: tuple[Slice, ...]) -> Iterator[str]:

@@ -130,7 +130,7 @@ def _explain(error: BaseException, database: str) -> StoreError:
         return StoreError(f"{database} is locked by another program", hint="close it, or try again")
     if "not a database" in text or "malformed" in text:
         return StoreError(
-            f"{database} is damaged: {text}", hint="restore a backup; `toollog db check` says how bad it is"
+            f"{database} is damaged: {text}", hint="restore a backup, or move the file away: a new one is made"
         )
     if "no such table" in text or "no such column" in text or "no such view" in text:
         return StoreError(f"{database}: {text}", hint="`toollog db upgrade` brings the schema up to date")

@@ -26,9 +26,11 @@ from tarx_toollog._version import __version__
 from tarx_toollog.config import Settings
 from tarx_toollog.errors import JournalError
 from tarx_toollog.model import Exchange
+from tarx_toollog.store import frames as fr
 from tarx_toollog.store import journal as jr
 from tarx_toollog.store.engine import is_store_trouble, writer_engine
-from tarx_toollog.store.journal import Assembly, Journal, Kind
+from tarx_toollog.store.frames import Assembly, Kind
+from tarx_toollog.store.journal import Journal
 from tarx_toollog.store.migrate import prepare
 from tarx_toollog.store.schema import exchange, gap, writer
 from tarx_toollog.store.writer import RawBodies, Writer
@@ -203,7 +205,7 @@ class Ingester:
 
     def _read(self, path: Path) -> None:
         try:
-            for frame in jr.read_frames(path, self._place.get(path, 0)):
+            for frame in fr.read_frames(path, self._place.get(path, 0)):
                 assembly = self._open.setdefault(frame.uid, (Assembly(), path))[0]
                 try:
                     assembly.add(frame)
@@ -234,7 +236,7 @@ class Ingester:
         """Delete segments that nobody appends to and whose exchanges are in the database."""
         for path in segments:
             try:
-                if self._place.get(path, len(jr.MAGIC)) < path.stat().st_size:
+                if self._place.get(path, len(fr.MAGIC)) < path.stat().st_size:
                     self._set_aside(path)
                 path.unlink()
             except FileNotFoundError:
@@ -296,8 +298,8 @@ class Ingester:
                 if is_store_trouble(error):
                     raise
                 # A bug of ours, met by this exchange: keep its bytes, count it, and let the others through.
-                frames = jr.exchange_frames(UUID(uid).bytes, ready.raw)
-                self._in_quarantine(f"{uid}{jr.SEGMENT_SUFFIX}", jr.MAGIC + jr.pack_frames(frames))
+                frames = fr.exchange_frames(UUID(uid).bytes, ready.raw)
+                self._in_quarantine(f"{uid}{jr.SEGMENT_SUFFIX}", fr.MAGIC + fr.pack_frames(frames))
                 if uid not in self._poison:  # it comes twice: when it begins and when it ends
                     self._poison.add(uid)
                     logger.exception("exchange %s cannot be stored; its bytes are in %s", uid, QUARANTINE)

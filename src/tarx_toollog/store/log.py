@@ -198,5 +198,7 @@ def _query_error(error: Exception, timeout_s: float) -> ConfigError:
     if "interrupted" in text:
         return ConfigError(f"the query took longer than {timeout_s:g} s", hint="filter more, or raise --timeout")
     if "not authorized" in text or "prohibited" in text or "readonly" in text:
-        return ConfigError("only SELECT is possible here", hint="open the file with sqlite3 to change it")
-    return ConfigError(f"SQL: {text}", hint="docs/schema.md lists tables, views and columns")
+        return ConfigError("only SELECT is possible here", hint="`toollog db backup` makes a copy that you may change")
+    return ConfigError(
+        f"SQL: {text}", hint='`toollog db query "SELECT name, sql FROM sqlite_master"` lists tables and views'
+    )

@@ -223,6 +223,9 @@ V_HEALTH = View(
     select="""
 SELECT 'exchanges', COUNT(*), 'live exchanges stored' FROM exchange WHERE run_id IS NULL
 UNION ALL
+SELECT 'outer', COUNT(*), 'inbound exchanges that made others: they are counted beside these'
+FROM exchange WHERE n_inner > 0
+UNION ALL
 SELECT 'open', COUNT(*), 'streams still running, or a process that was just killed'
 FROM exchange WHERE outcome = 'open'
 UNION ALL

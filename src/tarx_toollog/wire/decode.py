@@ -47,12 +47,12 @@ def decode(raw: RawExchange, *, open_ended: bool = False) -> Exchange:
     protocol = _guarded(context, "protocol", lambda: protocol_for(begin.method, begin.path))
     request, response = (None, None) if protocol is None else _bodies(raw, protocol, context)
     status = raw.response.status if raw.response is not None else None
-    # Nobody knows the terminator of traffic that no protocol claims: its last byte has to do.
-    terminated = (end is not None and end.final_seen) if protocol is None else None
     if end is None and not open_ended and response is not None and response.terminated:
         context.note("end_unseen")  # the capturing process died after the answer was whole
-    hint, hint_source = _conversation_hint(raw, request)
+    # Nobody knows the terminator of traffic that no protocol claims: its last byte has to do.
+    terminated = (end is not None and end.final_seen) if protocol is None else None
     verdict = judge(end, status, response, open_ended=open_ended, terminated=terminated)
+    hint, hint_source = _conversation_hint(raw, request)
     return Exchange(
         uid=begin.uid,
         leg=begin.leg,
@@ -76,8 +76,12 @@ def decode(raw: RawExchange, *, open_ended: bool = False) -> Exchange:
         upstream=begin.upstream,
         run_uid=begin.run_uid,
         request_size=max(begin.body_size, len(raw.request_body)),
-        response_size=max(0 if end is None else end.body_size, sum(len(chunk.data) for chunk in raw.chunks)),
+        response_size=_response_size(raw),
     )
+
+
+def _response_size(raw: RawExchange) -> int:
+    return max(0 if raw.end is None else raw.end.body_size, sum(len(chunk.data) for chunk in raw.chunks))
 
 
 def _conversation_hint(raw: RawExchange, request: Request | None) -> tuple[str | None, str | None]:

@@ -13,6 +13,7 @@ from tarx_toollog import Settings, ToolLogMiddleware
 from tarx_toollog.capture import middleware as middleware_module
 from tarx_toollog.capture.context import inbound
 from tarx_toollog.capture.recorder import recorder_for
+from tarx_toollog.store import frames as fr
 from tarx_toollog.store import journal as jr
 from tests.support.asgi import (
     JSON_HEADERS,
@@ -221,8 +222,8 @@ def test_a_buffer_that_the_application_uses_again_is_kept_as_it_was(settings: Se
 
 def test_a_partial_answer_is_in_the_journal_although_the_model_falls_silent(tmp_path: Path) -> None:
     def chunks(settings: Settings) -> bytes:
-        assembly = jr.Assembly()
-        for frame in jr.read_frames(jr.list_segments(settings.journal_path)[0]):
+        assembly = fr.Assembly()
+        for frame in fr.read_frames(jr.list_segments(settings.journal_path)[0]):
             assembly.add(frame)
         return b"".join(chunk.data for chunk in assembly.chunks)
 

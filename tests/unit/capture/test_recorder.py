@@ -11,6 +11,7 @@ from tarx_toollog import Settings
 from tarx_toollog.capture.capture import Capture
 from tarx_toollog.capture.headers import client_key
 from tarx_toollog.capture.recorder import Recorder, recorder_for
+from tarx_toollog.store import frames as fr
 from tarx_toollog.store import ingest
 from tarx_toollog.store import journal as jr
 from tarx_toollog.store.ingest import Ingester
@@ -49,8 +50,8 @@ def test_an_answer_that_did_not_wait_for_the_request_is_in_the_journal_before_th
     assert capture is not None
     capture.response_start(401, [(b"content-length", b"2")])
     capture.response_data(b"{}")
-    in_journal = [f.kind for path in jr.list_segments(settings.journal_path) for f in jr.read_frames(path)]
-    assert [jr.Kind.BEGIN, jr.Kind.RESPONSE, jr.Kind.CHUNKS] == in_journal
+    in_journal = [f.kind for path in jr.list_segments(settings.journal_path) for f in fr.read_frames(path)]
+    assert [fr.Kind.BEGIN, fr.Kind.RESPONSE, fr.Kind.CHUNKS] == in_journal
 
     capture.request_data(b"late")
     capture.end(final_seen=True)

@@ -12,6 +12,7 @@ import pytest
 from tarx_toollog import Settings
 from tarx_toollog.capture.recorder import Recorder, recorder_for
 from tarx_toollog.ids import uuid7
+from tarx_toollog.store import frames as fr
 from tarx_toollog.store import ingest
 from tarx_toollog.store import journal as jr
 from tarx_toollog.store.ingest import Ingester
@@ -40,7 +41,7 @@ def settings(tmp_path: Path) -> Iterator[Settings]:
 def journal_of(settings: Settings, name: str, *exchanges: RawExchange) -> Journal:
     journal = Journal(settings.journal_path, name)
     for raw in exchanges:
-        journal.append(jr.exchange_frames(UUID(raw.begin.uid).bytes, raw))
+        journal.append(fr.exchange_frames(UUID(raw.begin.uid).bytes, raw))
     return journal
 
 
@@ -115,7 +116,7 @@ def test_damage_is_put_aside_and_counted_once_and_what_stands_before_it_goes_in(
     journal = journal_of(settings, "dead", *left)
     journal.close()
     data = bytearray(journal.current.read_bytes())
-    third = len(jr.pack_frames(jr.exchange_frames(UUID(left[2].begin.uid).bytes, left[2])))
+    third = len(fr.pack_frames(fr.exchange_frames(UUID(left[2].begin.uid).bytes, left[2])))
     if damage == "torn":
         del data[-third + 40 :]
     else:

@@ -13,7 +13,8 @@ from tarx_toollog.cli.checks import Finding, examine, model_server, sqlite_libra
 from tarx_toollog.cli.files import Waiting, waiting_in
 from tarx_toollog.config import Settings
 from tarx_toollog.ids import uuid7
-from tarx_toollog.store.journal import Journal, Kind, begin_payload, json_payload
+from tarx_toollog.store.frames import Kind, begin_payload, json_payload
+from tarx_toollog.store.journal import Journal
 from tarx_toollog.store.log import ToolLog
 from tarx_toollog.wire.raw import Begin, End
 

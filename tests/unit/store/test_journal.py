@@ -10,8 +10,10 @@ import pytest
 
 from tarx_toollog.errors import JournalError
 from tarx_toollog.ids import uuid7
+from tarx_toollog.store import frames as fr
 from tarx_toollog.store import journal as jr
-from tarx_toollog.store.journal import Frame, FrameParts, Journal, JournalSealedError, Kind
+from tarx_toollog.store.frames import Frame, FrameParts, Kind
+from tarx_toollog.store.journal import Journal, JournalSealedError
 
 UID = uuid7()
 OTHER_UID = uuid7()
@@ -22,7 +24,7 @@ def frame(payload: bytes = b"{}", uid: str = UID, kind: Kind = Kind.RESPONSE) ->
 
 
 def payloads(path: Path, offset: int = 0) -> list[bytes]:
-    return [found.payload for found in jr.read_frames(path, offset)]
+    return [found.payload for found in fr.read_frames(path, offset)]
 
 
 def files(folder: Path) -> list[str]:
@@ -42,7 +44,7 @@ def test_frames_come_back_in_order_with_kind_and_uid(journal: Journal) -> None:
     journal.append([frame(b"one"), frame(b"two", OTHER_UID, Kind.END)])
     journal.append([frame(b"three")])
 
-    found = [(f.kind, f.uid, f.payload) for f in jr.read_frames(journal.current)]
+    found = [(f.kind, f.uid, f.payload) for f in fr.read_frames(journal.current)]
 
     expected = [(Kind.RESPONSE, UID, b"one"), (Kind.END, OTHER_UID, b"two"), (Kind.RESPONSE, UID, b"three")]
     assert expected == found
@@ -51,7 +53,7 @@ def test_frames_come_back_in_order_with_kind_and_uid(journal: Journal) -> None:
 
 def test_reading_goes_on_where_it_stopped(journal: Journal) -> None:
     journal.append([frame(b"one")])
-    (first,) = jr.read_frames(journal.current)
+    (first,) = fr.read_frames(journal.current)
     journal.append([frame(b"two")])
 
     assert [b"two"] == payloads(journal.current, first.end_offset)
@@ -60,7 +62,7 @@ def test_reading_goes_on_where_it_stopped(journal: Journal) -> None:
 
 def test_what_was_read_when_the_file_ended_early_is_whole_once_it_has_grown(tmp_path: Path) -> None:
     path = tmp_path / "w-0.tlj"
-    data = jr.MAGIC + jr.pack_frames([frame(b"one"), frame(b"x" * 5000)])
+    data = fr.MAGIC + fr.pack_frames([frame(b"one"), frame(b"x" * 5000)])
     for cut in (len(data) - 1, len(data) - 5000, len(data) - 5010):
         path.write_bytes(data[:cut])
         assert [b"one"] == payloads(path)
@@ -86,8 +88,8 @@ def test_a_torn_tail_ends_the_segment_and_costs_nothing_before_it(journal: Journ
 
 def test_every_flipped_bit_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "w-0.tlj"
-    data = jr.MAGIC + jr.pack_frames([frame(b"one"), frame(b"two")])
-    start = len(jr.MAGIC) + len(jr.pack_frames([frame(b"one")]))
+    data = fr.MAGIC + fr.pack_frames([frame(b"one"), frame(b"two")])
+    start = len(fr.MAGIC) + len(fr.pack_frames([frame(b"one")]))
     for place in range(start, len(data)):
         for bit in range(8):
             damaged = bytearray(data)
@@ -98,7 +100,7 @@ def test_every_flipped_bit_is_noticed(tmp_path: Path) -> None:
 
 def test_a_damaged_length_does_not_make_the_reader_allocate_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "w-0.tlj"
-    path.write_bytes(jr.MAGIC + b"\xff\xff\xff\xff" + b"\0" * 40)
+    path.write_bytes(fr.MAGIC + b"\xff\xff\xff\xff" + b"\0" * 40)
     asked: list[int] = []
     opened = Path.open
 
@@ -127,15 +129,15 @@ def test_a_damaged_length_does_not_make_the_reader_allocate_it(tmp_path: Path, m
 
 def test_a_file_of_another_kind_has_no_frames(tmp_path: Path) -> None:
     path = tmp_path / "w-0.tlj"
-    for data in (b"", b"TLJ", b"TLJ9\n" + jr.pack_frames([frame()]), b"\0" * 100):
+    for data in (b"", b"TLJ", b"TLJ9\n" + fr.pack_frames([frame()]), b"\0" * 100):
         path.write_bytes(data)
         assert [] == payloads(path)
 
 
 def test_a_frame_of_a_newer_version_ends_the_segment(tmp_path: Path) -> None:
     path = tmp_path / "w-0.tlj"
-    newer = jr.pack_frames([(9, UUID(UID).bytes, [b"?"])])  # type: ignore[list-item]
-    path.write_bytes(jr.MAGIC + jr.pack_frames([frame(b"one")]) + newer)
+    newer = fr.pack_frames([(9, UUID(UID).bytes, [b"?"])])  # type: ignore[list-item]
+    path.write_bytes(fr.MAGIC + fr.pack_frames([frame(b"one")]) + newer)
 
     assert [b"one"] == payloads(path)
 
@@ -377,4 +379,4 @@ def test_the_backlog_is_what_the_segments_hold(journal: Journal) -> None:
 )
 def test_a_payload_that_makes_no_sense_is_a_journal_error(kind: Kind, payload: bytes) -> None:
     with pytest.raises(JournalError, match=f"journal frame {kind.name} of {UID}"):
-        jr.Assembly().add(Frame(kind, UID, payload, 0))
+        fr.Assembly().add(Frame(kind, UID, payload, 0))
