@@ -121,6 +121,7 @@ class Capture:
                 hint_source=hint_source,
                 outer_uid=outer_uid,
             )
+            recorder.running.add(uid)
             return cls(recorder, meta, uid_bytes, time.monotonic_ns())
         except Exception as error:  # noqa: BLE001 - see _guarded
             recorder.failed(error, lost=True)
@@ -213,6 +214,7 @@ class Capture:
             self.recorder.failed(error, lost=True, begun=None if self._run is None else self.uid)
         if self._timer is not None:
             self._timer.cancel()
+        self.recorder.running.discard(self.uid)
         self._request, self._frames = [], []  # a task that outlives the request may hold this object
 
     @_guarded

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import anyio
 import anyio.to_thread
 
 from tarx_toollog.capture.capture import Capture
@@ -27,6 +28,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+_CANCELLED_S = 1.0  # a transport whose answer nobody reads to the end must not hold up the shutdown for longer
 _MARK = "tarx_toollog.captured"
 FAULT = "tarx_toollog.fault"
 """Key in the scope under which our proxy says what went wrong on its way to the server: a ``Fault``."""
@@ -89,6 +91,7 @@ class ToolLogMiddleware:
                 # Before the server hears that it may go: uvicorn ends the process right after that. In a thread:
                 # the last transactions may take a while, and other lifespans want to end as well.
                 released = True
+                await _end_of_exchanges(recorder)
                 await anyio.to_thread.run_sync(recorder.release)
             await send(message)
 
@@ -208,6 +211,13 @@ class _Tap:
             exception=error,
             exception_side=side,
         )
+
+
+async def _end_of_exchanges(recorder: Recorder) -> None:
+    """Wait a moment for exchanges that the server has cancelled: they need a few turns of the loop to end."""
+    with anyio.move_on_after(_CANCELLED_S):
+        while recorder.running:  # noqa: ASYNC110 - captures end in any thread, so no event of this loop can tell
+            await anyio.sleep(0.005)
 
 
 def _origin(recorder: Recorder, scope: Scope) -> Inbound:

@@ -42,6 +42,8 @@ class Recorder:
         self.settings = settings
         self.last_activity_ns = 0
         """When a capture last saw traffic (monotonic); written by captures, read by the writer thread."""
+        self.running: set[str] = set()
+        """Uids of the captures that have begun and not ended."""
         self.lost = 0
         """Exchanges that could not be journalled since the process began."""
         self.failures = 0
@@ -161,6 +163,7 @@ class Recorder:
         self._count_lock = threading.Lock()
         self._losses.clear()
         self._cut_off.clear()
+        self.running.clear()
         self.lost = self.failures = 0
         if self._run is not None:
             self._run.is_inherited = True
