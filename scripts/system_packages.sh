@@ -1,13 +1,16 @@
 #!/bin/sh
 # system_packages.sh: bring what the tests need and pip cannot install, or say what is missing. Never fails.
 set -u
-if docker compose version >/dev/null 2>&1 || command -v docker-compose >/dev/null 2>&1; then
-    exit 0
-fi
+missing=""
+command -v curl >/dev/null 2>&1 || missing="$missing curl"
+docker compose version >/dev/null 2>&1 || command -v docker-compose >/dev/null 2>&1 || missing="$missing docker-compose"
+[ -z "$missing" ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
-    echo "installing docker-compose, with which a test validates docker-compose.yml" >&2
-    if { apt-get update -qq && apt-get install -y -qq docker-compose; } >/dev/null 2>&1; then
+    echo "installing for the tests:$missing" >&2
+    # shellcheck disable=SC2086 # one word a package
+    if { apt-get update -qq && apt-get install -y -qq $missing; } >/dev/null 2>&1; then
         exit 0
     fi
 fi
-echo "note: no docker compose here, so docker-compose.yml is not validated; on Debian: apt-get install docker-compose" >&2
+echo "note: not installed:$missing (curl runs the README, docker-compose validates docker-compose.yml);" \
+    "on Debian: sudo apt-get install$missing" >&2

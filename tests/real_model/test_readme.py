@@ -44,6 +44,7 @@ def environment(tmp_path: Path, wheelhouse: Path, model_server: ModelServer) -> 
     }
 
 
+@pytest.mark.timeout(400)
 def test_every_block_of_the_readme_runs(tmp_path: Path, environment: dict[str, str], model_server: ModelServer) -> None:
     blocks = BLOCK.findall((ROOT / "README.md").read_text("utf-8"))
     assert len(blocks) >= 8
