@@ -217,7 +217,8 @@ class Ingester:
                 elif frame.kind is Kind.END:
                     self._make_ready(frame.uid, assembly, still_open=False)
         except FileNotFoundError:
-            return  # deleted under us: what it held is gone, and counted nowhere because nobody knows what it was
+            # Deleted by somebody else. How many exchanges it held nobody knows; that there is a hole must be known.
+            self.note_gap("journal", 1, f"{path.name} was deleted before it was read to its end")
 
     def _make_ready(self, uid: str, assembly: Assembly, *, still_open: bool) -> None:
         raw = assembly.raw()
