@@ -227,7 +227,7 @@ def upgrade() -> None:
             "kind",
             sa.String(length=16),
             nullable=False,
-            comment="journal (could not be written), torn, parse_error, oversize.",
+            comment="journal (could not be written), torn (a damaged segment), parse_error.",
         ),
         sa.Column("from_at", sa.DateTime(timezone=True), nullable=False, comment="Start of the period."),
         sa.Column("to_at", sa.DateTime(timezone=True), nullable=False, comment="End of the period."),

@@ -17,7 +17,7 @@ from tarx_toollog.ids import uuid7
 from tarx_toollog.model import Exchange
 from tarx_toollog.store import linker
 from tarx_toollog.store.content import Content
-from tarx_toollog.store.linker import Link
+from tarx_toollog.store.linker import Link, Pairing
 from tarx_toollog.store.lookup import SqlLookup
 from tarx_toollog.store.reader import Reader
 from tarx_toollog.store.schema import conversation, exchange, node, tool_call, tool_result, turn
@@ -120,24 +120,29 @@ def write_results(
             called = connection.execute(_CALLED, {"exchange_id": pairing.call.exchange_id}).one()
             touched.add((called.conversation_id, called.turn_no))
             latency_ms = _latency_ms(called.started_at, called.total_ms, item.started_at)
-        verdict = judge_result(pairing.message.text)
-        values = {
-            "tool_call_id": pairing.call.id if pairing.call else None,
+        place = {
             "conversation_id": conversation_id,
             "exchange_id": exchange_id,
             "message_id": message_id,
             "position": len(leading) + pairing.position,
-            "call_id": pairing.message.tool_call_id,
-            "name": pairing.message.name,
-            "match_how": pairing.how,
-            "confidence": pairing.confidence,
-            "is_error": verdict.is_error,
-            "error_how": verdict.how,
-            "size": len(pairing.message.text),
             "latency_ms": latency_ms,
         }
-        connection.execute(_NEW_RESULT, values)
+        connection.execute(_NEW_RESULT, _result_values(pairing) | place)
     return touched
+
+
+def _result_values(pairing: Pairing) -> dict[str, Any]:
+    verdict = judge_result(pairing.message.text)
+    return {
+        "tool_call_id": pairing.call.id if pairing.call else None,
+        "call_id": pairing.message.tool_call_id,
+        "name": pairing.message.name,
+        "match_how": pairing.how,
+        "confidence": pairing.confidence,
+        "is_error": verdict.is_error,
+        "error_how": verdict.how,
+        "size": len(pairing.message.text),
+    }
 
 
 def _is_known(connection: sa.Connection, conversation_id: int, message_id: int) -> bool:

@@ -6,8 +6,6 @@ from tarx_toollog.canonical import HASH_SIZE
 from tarx_toollog.store.schema.columns import id_column, metadata, one_of, reference, uid_column
 from tarx_toollog.store.types import JsonText, SafeText, UtcDateTime
 
-CONVERSATION_HOW = ("header", "path", "body", "outer", "prefix", "wire_id", "retry", "new", "import")
-
 conversation = sa.Table(
     "conversation",
     metadata,

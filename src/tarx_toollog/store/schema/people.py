@@ -34,7 +34,7 @@ gap = sa.Table(
         "kind",
         sa.String(16),
         nullable=False,
-        comment="journal (could not be written), torn, parse_error, oversize.",
+        comment="journal (could not be written), torn (a damaged segment), parse_error.",
     ),
     sa.Column("from_at", UtcDateTime, nullable=False, comment="Start of the period."),
     sa.Column("to_at", UtcDateTime, nullable=False, comment="End of the period."),
