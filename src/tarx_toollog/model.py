@@ -74,8 +74,26 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What a tool returned, as a message carries it back to the model."""
+
+    call_id: str | None
+    """Id of the call that it answers, as the client sent it."""
+    text: str
+    """All text of the result, joined."""
+    name: str | None = None
+    """Tool name, where the protocol or the client gives one."""
+    is_error: bool | None = None
+    """The protocol's own error flag; None where it has none (only Anthropic messages has one)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
-    """One chat entry. ``raw`` is what was on the wire and what is stored; the rest is read from it."""
+    """One chat entry. ``raw`` is what was on the wire and what is stored; the rest is read from it.
+
+    What is one entry depends on the protocol: a message of chat completions, Anthropic or Ollama; an item of an
+    OpenAI Responses input, where all items that the model made in a row are one entry.
+    """
 
     role: str
     raw: Mapping[str, Any]
@@ -84,8 +102,15 @@ class Message:
     reasoning: str | None = None
     name: str | None = None
     tool_call_id: str | None = None
-    """For a tool result: the id of the call that it answers."""
+    """For a message that is one tool result: the id of the call that it answers."""
     tool_calls: tuple[ToolCall, ...] = ()
+    tool_results: tuple[ToolResult, ...] = ()
+    """The results that it carries: one for a tool message, several for a user message of Anthropic's."""
+
+    @property
+    def is_prompt(self) -> bool:
+        """Whether a user says something in it; it opens a turn. A user message of mere results does not."""
+        return self.role == "user" and not self.tool_results
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +135,20 @@ class Request:
     """Everything of the body except ``messages`` and ``tools``: sampling, ``stream``, unknown keys."""
     tools_key: str | None = "tools"
     """The key under which ``tools`` stood (``functions`` in the legacy form); None when it was absent."""
+    layout: tuple[str, ...] = ()
+    """Where else than usual the messages stood in the body, in the protocol's own short codes (``system``: the first
+    message came from that key). ``WireProtocol.request_body`` needs it to make the body again."""
 
     @property
     def stream(self) -> bool:
         """Whether a streamed answer was asked for."""
         return self.params.get("stream") is True
+
+    @property
+    def previous_response_id(self) -> str | None:
+        """The response that this request continues, where the server keeps the history (OpenAI Responses)."""
+        value = self.params.get("previous_response_id")
+        return value if isinstance(value, str) and value else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +171,9 @@ class Choice:
     finish_reason: str | None
     """Normalised: ``stop``, ``length``, ``tool_calls``, ``content_filter`` or the server's own word."""
     finish_reason_raw: str | None
+    leaked_calls: tuple[ToolCall, ...] = ()
+    """Calls that stand in the text instead of ``tool_calls``; nobody executes them. Their ordinals follow on the
+    native ones, and ``quirks`` begins with the form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +266,8 @@ class Step:
     input_tokens: int | None
     output_tokens: int | None
     protocol: str = "openai_chat"
+    leaked_calls: tuple["LoggedCall", ...] = ()
+    """Calls that stood in the text of the answer; nobody executed them."""
 
 
 @dataclass(frozen=True, slots=True)

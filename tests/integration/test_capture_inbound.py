@@ -52,7 +52,7 @@ def workbench(settings: Settings, upstream: str, *, route: str = PATH) -> FastAP
 
     @app.post(route)
     async def chat(request: Request) -> StreamingResponse:
-        body = await request.json()
+        body = {**CHAT, **await request.json()}
         offered = {**body, "tools": [{"type": "function", "function": {"name": "tarx_recall"}}]}
         first = await client.post(PATH, json={**offered, "stream": True})
         assert "tarx_recall" in first.text
@@ -102,14 +102,25 @@ def test_model_calls_belong_to_the_request_that_they_are_made_for(settings: Sett
     assert {"match_how": "id", "tool_call_id": 1} == result
 
 
-def test_a_route_of_its_own_lends_its_conversation_to_the_model_calls(settings: Settings) -> None:
+def test_a_chat_route_of_its_own_is_kept_as_unknown_around_the_model_calls(settings: Settings) -> None:
     with running(two_steps) as up, serving(workbench(settings, up.url, route="/chat")) as url:
         body = json.dumps(CHAT).encode()
         headers = [("content-type", "application/json"), ("x-tarx-session", "s-1")]
         assert talk(url, request_bytes(target="/chat", body=body, headers=headers)).is_whole
     rows = stored(settings)
+    outer, *inner = [(row["leg"], row["protocol"], row["conversation_how"], row["outer_exchange_id"]) for row in rows]
+    assert ("middleware", "unknown", "header", None) == outer
+    assert [("transport", "openai_chat", "header", rows[0]["id"])] * 2 == inner
+    assert [{"external_id": "s-1"}] == query(settings, "SELECT external_id FROM conversation")
+
+
+def test_a_route_that_is_no_chat_lends_its_conversation_to_the_model_calls(settings: Settings) -> None:
+    with running(two_steps) as up, serving(workbench(settings, up.url, route="/ask")) as url:
+        body = json.dumps({"prompt": "What is my name?"}).encode()
+        headers = [("content-type", "application/json"), ("x-tarx-session", "s-1")]
+        assert talk(url, request_bytes(target="/ask", body=body, headers=headers)).is_whole
     assert [("transport", "header", None)] * 2 == [
-        (row["leg"], row["conversation_how"], row["outer_exchange_id"]) for row in rows
+        (row["leg"], row["conversation_how"], row["outer_exchange_id"]) for row in stored(settings)
     ]
     assert [{"external_id": "s-1"}] == query(settings, "SELECT external_id FROM conversation")
 

@@ -8,6 +8,7 @@ import pytest
 
 from tarx_toollog.store import maintenance, queries
 from tarx_toollog.store.log import ToolLog
+from tarx_toollog.store.schema import SCHEMA_REVISION
 from tests.unit.cli.samples import bad_chat, good_chat, rows, run, write_log
 
 
@@ -27,7 +28,7 @@ def test_db_path_prints_the_path(database: Path) -> None:
 def test_db_upgrade_makes_a_new_database_and_leaves_a_current_one(database: Path) -> None:
     new = database.parent / "new.db"
 
-    assert "schema none -> 0001" in run("--database", str(new), "db", "upgrade").stderr
+    assert f"schema none -> {SCHEMA_REVISION}" in run("--database", str(new), "db", "upgrade").stderr
     assert "is up to date" in run("--database", str(new), "db", "upgrade").stderr
     assert new.stat().st_mode & 0o777 == 0o600
 

@@ -13,6 +13,7 @@ from tarx_toollog.export.formats import FORMATS
 from tarx_toollog.export.pipeline import run_export
 from tarx_toollog.store.filters import Filters
 from tarx_toollog.store.log import ToolLog
+from tarx_toollog.store.schema import SCHEMA_REVISION
 from tests.unit.cli.samples import Chat, bad_chat, call, good_chat, write_log
 
 
@@ -87,7 +88,7 @@ def test_the_manifest_tells_how_the_files_came_to_be(log: ToolLog, tmp_path: Pat
     manifest = json.loads((out / "manifest.json").read_text("utf-8"))
     assert manifest["filters"] == {"tools": ["tarx_remember"]}
     assert manifest["counts"] == report.counts.as_json()
-    assert manifest["database"] == {"schema_revision": "0001", "last_exchange_id": 13}
+    assert manifest["database"] == {"schema_revision": SCHEMA_REVISION, "last_exchange_id": 13}
     listed = {item["path"]: (item["bytes"], item["sha256"]) for item in manifest["files"]}
     present = {name: (len(data), sha256_of(out / name)) for name, data in tree(out).items() if name != "manifest.json"}
     assert listed == present

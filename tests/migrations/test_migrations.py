@@ -26,7 +26,8 @@ def shape(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for table in inspector.get_table_names():
         found[table] = {
-            "columns": [(c["name"], str(c["type"]), c["nullable"]) for c in inspector.get_columns(table)],
+            # Sorted: a migration appends its columns, and nobody may depend on their order.
+            "columns": sorted((c["name"], str(c["type"]), c["nullable"]) for c in inspector.get_columns(table)),
             "primary key": inspector.get_pk_constraint(table)["constrained_columns"],
             "indexes": sorted((i["name"] or "", i["column_names"]) for i in inspector.get_indexes(table)),
             "unique": sorted((u["name"] or "", u["column_names"]) for u in inspector.get_unique_constraints(table)),

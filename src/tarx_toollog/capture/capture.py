@@ -22,6 +22,7 @@ from tarx_toollog.capture.headers import KEPT_REQUEST_HEADERS, KEPT_RESPONSE_HEA
 from tarx_toollog.capture.recorder import Recorder
 from tarx_toollog.model import Leg
 from tarx_toollog.store.frames import FrameParts, Kind, begin_payload, chunks_payload, json_payload
+from tarx_toollog.wire.protocols import looks_like_chat
 from tarx_toollog.wire.raw import Begin, End, ResponseStart
 from tarx_toollog.wire.terminator import TerminatorScanner
 
@@ -64,6 +65,7 @@ class Capture:
         "_run",
         "_scanner",
         "_start_ns",
+        "_tentative",
         "_timer",
         "_uid_bytes",
         "recorder",
@@ -89,6 +91,7 @@ class Capture:
         self._flush_at_ns = start_ns
         self._scanner: TerminatorScanner | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._tentative = False
 
     @classmethod
     def begin(
@@ -104,8 +107,12 @@ class Capture:
         conversation_hint: str | None = None,
         hint_source: str | None = None,
         outer_uid: str | None = None,
+        tentative: bool = False,
     ) -> "Capture | None":
-        """Begin an exchange; None when even that fails."""
+        """Begin an exchange; None when even that fails.
+
+        A ``tentative`` one is on a route that no protocol claims: it is dropped unless its body looks like a chat.
+        """
         try:
             uid, uid_bytes = recorder.new_uid()
             meta = Begin(
@@ -122,7 +129,9 @@ class Capture:
                 outer_uid=outer_uid,
             )
             recorder.running.add(uid)
-            return cls(recorder, meta, uid_bytes, time.monotonic_ns())
+            capture = cls(recorder, meta, uid_bytes, time.monotonic_ns())
+            capture._tentative = tentative
+            return capture
         except Exception as error:  # noqa: BLE001 - see _guarded
             recorder.failed(error, lost=True)
             return None
@@ -141,15 +150,24 @@ class Capture:
         if room > 0:
             self._request.append(data[:room])
 
+    @property
+    def is_dropped(self) -> bool:
+        """Whether it turned out to be no chat; nothing of it is kept."""
+        return self._tentative and self._ended
+
     @_guarded
     def request_done(self) -> None:
         """The request body is complete: from here on the exchange survives the death of the process."""
+        if not self._is_wanted():
+            return
         self._add_begin()
         self._flush()
 
     @_guarded
     def response_start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Take status and headers of the response."""
+        if not self._is_wanted():
+            return
         self._add_begin()  # an answer that did not wait for the request, a refusal as a rule
         pairs = list(headers)
         start = ResponseStart(status, kept(pairs, KEPT_RESPONSE_HEADERS), time.monotonic_ns() - self._start_ns)
@@ -165,6 +183,8 @@ class Capture:
 
         This runs for each token of every stream, so it is written out: no wrapper, no look-ups that can be saved.
         """
+        if self._ended:
+            return  # no chat, or a tap that goes on after the end
         try:
             if type(data) is not bytes:
                 data = bytes(data)  # somebody lends us a buffer that is going to change
@@ -196,6 +216,8 @@ class Capture:
         """The exchange is over; later calls do nothing."""
         if self._ended:
             return
+        if not self._is_wanted():
+            return
         self._ended = True
         try:
             end = End(
@@ -222,6 +244,17 @@ class Capture:
         self._timer = None
         if self._chunks:
             self._flush()
+
+    def _is_wanted(self) -> bool:
+        """Decide, once, whether a tentative exchange is a chat; let it go when it is none."""
+        if self._tentative and not self._ended:
+            if looks_like_chat(self.request_body):
+                self._tentative = False
+            else:
+                self._ended = True
+                self._request = []
+                self.recorder.running.discard(self.uid)
+        return not self.is_dropped
 
     def _add_begin(self) -> None:
         # Once as a rule. Again when the answer began before the request was complete: the last one counts.

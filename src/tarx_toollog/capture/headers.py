@@ -11,7 +11,7 @@ KEPT_RESPONSE_HEADERS = frozenset(
     {b"content-type", b"content-encoding", b"content-length", b"transfer-encoding", b"x-request-id", b"server"}
 )
 _IDENTITY_HEADERS = (b"authorization", b"x-api-key", b"user-agent")
-_SESSION_PATH = re.compile(r"/s/([^/]{1,128})/v1/")
+_SESSION_PATH = re.compile(r"/s/([^/]{1,128})(?=/(?:v1|api)/)")
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
 
@@ -47,3 +47,9 @@ def conversation_hint(path: str, headers: RawHeaders, names: Sequence[str]) -> t
         return min(found)[1].decode("latin-1")[:256], "header"
     match = _SESSION_PATH.match(path)
     return (match[1], "path") if match else (None, None)
+
+
+def without_session(target: bytes) -> bytes:
+    """Return a request target without the ``/s/{conversation}`` in front of it, which only we understand."""
+    match = _SESSION_PATH.match(target.decode("latin-1"))
+    return target[match.end() :] if match else target

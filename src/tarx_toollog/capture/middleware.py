@@ -20,7 +20,7 @@ from tarx_toollog.capture.headers import client_key, conversation_hint
 from tarx_toollog.capture.recorder import Recorder, recorder_or_none
 from tarx_toollog.config import Settings
 from tarx_toollog.model import Leg
-from tarx_toollog.wire.protocols import is_model_route
+from tarx_toollog.wire.protocols import is_model_route, may_be_chat
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -116,8 +116,10 @@ class ToolLogMiddleware:
             inbound.reset(token)
 
     def _begin(self, recorder: Recorder, origin: Inbound, scope: Scope) -> Capture | None:
+        method, path = scope["method"], scope["path"]
         try:
-            if not is_model_route(scope["method"], scope["path"]):
+            is_known = is_model_route(method, path)
+            if not is_known and not may_be_chat(method, path):
                 return None
         except Exception as error:  # noqa: BLE001 - a protocol of somebody else's, asked for every request
             recorder.failed(error)
@@ -125,13 +127,14 @@ class ToolLogMiddleware:
         return Capture.begin(
             recorder,
             leg=self.leg,
-            method=scope["method"],
-            path=scope["path"],
+            method=method,
+            path=path,
             headers=scope["headers"],
             client_key=origin.client_key,
             upstream=self.upstream,
             conversation_hint=origin.conversation_hint,
             hint_source=origin.hint_source,
+            tentative=not is_known,
         )
 
 

@@ -13,6 +13,7 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
+from tarx_toollog.capture.headers import without_session
 from tarx_toollog.capture.middleware import FAULT, Fault, Receive, Scope, Send, ToolLogMiddleware
 from tarx_toollog.capture.recorder import recorder_for
 from tarx_toollog.config import Settings
@@ -210,7 +211,7 @@ class _Upload(httpx.AsyncByteStream):
 def _target(scope: Scope) -> bytes:
     raw: bytes = scope.get("raw_path") or quote(scope["path"]).encode("ascii")
     query: bytes = scope.get("query_string") or b""
-    return raw.split(b"?", 1)[0] + (b"?" + query if query else b"")
+    return without_session(raw.split(b"?", 1)[0]) + (b"?" + query if query else b"")
 
 
 def _forward_headers(headers: Any, drop: frozenset[bytes] = frozenset()) -> list[tuple[bytes, bytes]]:

@@ -19,7 +19,7 @@ from tarx_toollog.capture.context import inbound
 from tarx_toollog.capture.headers import conversation_hint
 from tarx_toollog.capture.recorder import Recorder, recorder_or_none
 from tarx_toollog.config import Settings
-from tarx_toollog.wire.protocols import is_model_route
+from tarx_toollog.wire.protocols import is_model_route, may_be_chat
 
 
 class ToolLogTransport(httpx.AsyncBaseTransport, httpx.BaseTransport):
@@ -195,10 +195,13 @@ def _begin(recorder: Recorder | None, request: Any) -> Capture | None:
         return None  # two taps on one another: the outer one sees it
     try:
         path = request.url.path
-        if not is_model_route(request.method, path):
+        is_known = is_model_route(request.method, path)
+        if not is_known and not may_be_chat(request.method, path):
             return None
         inside = inbound.get()
         outer = inside.capture if inside is not None else None
+        if outer is not None and outer.is_dropped:
+            outer = None
         body = _body(request)
         if outer is not None and body and body == outer.request_body:
             return None  # passed on unchanged: the middleware has this exchange already
@@ -216,6 +219,7 @@ def _begin(recorder: Recorder | None, request: Any) -> Capture | None:
             conversation_hint=hint,
             hint_source=source,
             outer_uid=outer.uid if outer else None,
+            tentative=not is_known,
         )
     except Exception as error:  # noqa: BLE001 - any error of ours must stay here
         recorder.failed(error)

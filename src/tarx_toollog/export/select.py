@@ -34,7 +34,7 @@ def require_target(step: Step) -> None:
         raise Dropped("cut_by_length")
     if not step.output:
         raise Dropped("no_answer")
-    for call in step.tool_calls:
+    for call in (*step.tool_calls, *step.leaked_calls):
         if (reason := _call_problem(call)) is not None:
             raise Dropped(reason)
 

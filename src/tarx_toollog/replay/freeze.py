@@ -146,7 +146,7 @@ def _reason_against(step: Step) -> str | None:
         return "several_choices"
     if step.output is None:
         return "no_output"
-    if any(map(_is_bad, step.tool_calls)):
+    if any(map(_is_bad, (*step.tool_calls, *step.leaked_calls))):
         return "logged_call_is_bad"
     if any(call.result_is_error for call in step.tool_calls):
         return "logged_call_failed"

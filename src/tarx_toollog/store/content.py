@@ -176,16 +176,21 @@ def message_values(item: Message) -> dict[str, Any]:
         else:
             kind, text = "json", json_text(content)
     # A value moves from the JSON to a column only when the column gives it back exactly.
+    derived = []
     for key, value in (("role", item.role), ("name", item.name), ("tool_call_id", item.tool_call_id)):
         if isinstance(extra.get(key), str) and extra[key] == value:
             del extra[key]
+        elif value and key not in extra:
+            derived.append(key)  # read from another key: an item of OpenAI Responses has no role of its own
     return {
         "role": item.role,
         "content": text,
         "content_kind": kind,
+        "text": item.text if item.text and kind != "text" else None,
         "name": item.name,
         "tool_call_id": item.tool_call_id,
         "n_tool_calls": len(item.tool_calls),
         "extra": extra,
+        "derived": derived or None,
         "size": len(text or ""),
     }

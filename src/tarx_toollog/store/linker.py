@@ -17,14 +17,13 @@ history (``wire_id``: sliding windows and summaries cut the prefix off) → the 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from tarx_toollog.canonical import chain_hash, content_hash, parse_arguments
-from tarx_toollog.model import Exchange, Message
+from tarx_toollog.model import Exchange, Message, ToolResult
 
 LEADING_ROLES = frozenset({"system", "developer"})
-RESULT_ROLES = frozenset({"tool", "function"})
 AMBIGUOUS = 0.5  # several conversations fit equally; the latest one is taken
 
 
@@ -108,7 +107,10 @@ def semantic_form(message: Message) -> list[Any]:
         parsed = parse_arguments(call.arguments)
         calls.append([call.name, call.arguments if parsed.value is None else parsed.value])
     role = "tool" if message.role == "function" else message.role
-    return [role, message.text.strip(), calls]
+    form: list[Any] = [role, message.text.strip(), calls]
+    if message.tool_results and role != "tool":  # of a tool message the text is the result
+        form.append([result.text.strip() for result in message.tool_results])
+    return form
 
 
 def sem_chain(history: Sequence[Message], start: bytes | None = None) -> list[bytes]:
@@ -181,7 +183,7 @@ def _prefix_parent(
 
 
 def _call_id_parent(history: Sequence[Message], exchange: Exchange, lookup: Lookup) -> Found | None:
-    ids = [m.tool_call_id for m in reversed(history) if m.tool_call_id]
+    ids = [r.call_id for m in reversed(history) for r in m.tool_results if r.call_id]
     ids += [c.call_id for m in reversed(history) for c in m.tool_calls if c.id_state == "ok"]
     return lookup.by_call_ids(list(dict.fromkeys(ids)), exchange.client_key) if ids else None
 
@@ -197,17 +199,17 @@ def _after_last_calls(history: Sequence[Message]) -> int:
 def _place(history: Sequence[Message], parent: Parent | None, first_new: int) -> tuple[int, int]:
     """Return turn and step. A turn begins with each user message; a step is one answer of the model in it."""
     if parent is not None:
-        new_users = sum(1 for message in history[first_new:] if message.role == "user")
+        new_users = sum(1 for message in history[first_new:] if message.is_prompt)
         # Two user messages in a row open one turn, not two: the model is asked once.
         return (parent.turn_no + 1, 1) if new_users else (parent.turn_no, parent.step_no + 1)
-    turn_no, step_no, in_user = 0, 1, False
+    turn_no, step_no, in_prompt = 0, 1, False
     for message in history:
-        if message.role == "user":
-            turn_no += 0 if in_user else 1
+        if message.is_prompt:
+            turn_no += 0 if in_prompt else 1
             step_no = 1
         elif message.role == "assistant":
             step_no += 1
-        in_user = message.role == "user"
+        in_prompt = message.is_prompt
     return max(turn_no, 1), step_no
 
 
@@ -246,7 +248,10 @@ class Pairing:
 
     position: int
     """Index in the history of the message that holds the result."""
+    part: int
+    """Index of the result within that message."""
     message: Message
+    result: ToolResult
     call: OpenCall | None
     how: str
     confidence: float
@@ -261,38 +266,42 @@ def pair_results(history: Sequence[Message], first_new: int, calls: Sequence[Ope
         calls: Calls of the conversation without a result, latest exchange first, in order within it.
     """
     open_calls = list(calls)
-    results = [(i, m) for i, m in enumerate(history) if i >= first_new and m.role in RESULT_ROLES]
-    pairings = {i: _by_id(i, m, open_calls) for i, m in results}
+    pairings = [
+        _by_id(position, part, message, open_calls)
+        for position, message in enumerate(history)
+        if position >= first_new
+        for part in range(len(message.tool_results))
+    ]
     # A second result under an id that was answered just now belongs to that call, not to its neighbour.
     known = {call.call_id for call in calls}
-    unpaired = [i for i, p in pairings.items() if p.call is None and p.message.tool_call_id not in known]
+    unpaired = [i for i, p in enumerate(pairings) if p.call is None and p.result.call_id not in known]
     latest = open_calls[0].exchange_id if open_calls else None
     candidates = [call for call in open_calls if call.exchange_id == latest]
     # Order is evidence only when every result of the step lacks its call and their number fits.
     by_order = len(unpaired) == len(candidates) and all(
-        pairings[i].message.name in (None, call.name) for i, call in zip(unpaired, candidates, strict=True)
+        pairings[i].result.name in (None, call.name) for i, call in zip(unpaired, candidates, strict=True)
     )
     for i in unpaired:
-        message = pairings[i].message
-        call = candidates.pop(0) if by_order else _by_name(message, candidates)
+        call = candidates.pop(0) if by_order else _by_name(pairings[i].result, candidates)
         if call is not None:
             how = "order" if by_order else "name"
-            confidence = 0.8 if by_order else 0.6
-            pairings[i] = Pairing(i, message, call, how, confidence)
-    return [pairings[i] for i, _ in results]
+            pairings[i] = replace(pairings[i], call=call, how=how, confidence=0.8 if by_order else 0.6)
+    return pairings
 
 
-def _by_id(position: int, message: Message, calls: list[OpenCall]) -> Pairing:
-    fitting = [call for call in calls if message.tool_call_id and call.call_id == message.tool_call_id]
+def _by_id(position: int, part: int, message: Message, calls: list[OpenCall]) -> Pairing:
+    result = message.tool_results[part]
+    fitting = [call for call in calls if result.call_id and call.call_id == result.call_id]
     if not fitting:
-        return Pairing(position, message, None, "none", 0.0)
+        return Pairing(position, part, message, result, None, "none", 0.0)
     # Servers that number calls from 0 in every turn repeat ids: the latest exchange is meant.
     calls.remove(fitting[0])
-    return Pairing(position, message, fitting[0], "id", 1.0 if len(fitting) == 1 else 0.9)
+    confidence = 1.0 if len(fitting) == 1 else 0.9
+    return Pairing(position, part, message, result, fitting[0], "id", confidence)
 
 
-def _by_name(message: Message, candidates: list[OpenCall]) -> OpenCall | None:
+def _by_name(result: ToolResult, candidates: list[OpenCall]) -> OpenCall | None:
     for i, call in enumerate(candidates):
-        if message.name is not None and message.name == call.name:
+        if result.name is not None and result.name == call.name:
             return candidates.pop(i)
     return None

@@ -37,6 +37,7 @@ _KNOWN_RESULT = (
     .where(
         tool_result.c.conversation_id == sa.bindparam("conversation_id"),
         tool_result.c.message_id == sa.bindparam("message_id"),
+        tool_result.c.part == sa.bindparam("part"),
     )
     .limit(1)
 )
@@ -107,13 +108,13 @@ def write_results(
     if item.request is None:
         return set()
     leading, history = linker.split_leading(item.request.messages)
-    if not any(message.role in linker.RESULT_ROLES for message in history[first_new:]):
+    if not any(message.tool_results for message in history[first_new:]):
         return set()
     touched: set[TurnKey] = set()
     calls = SqlLookup(connection).open_calls(conversation_id)
     for pairing in linker.pair_results(history, first_new, calls):
         message_id = content.message(connection, pairing.message)
-        if pairing.call is None and _is_known(connection, conversation_id, message_id):
+        if pairing.call is None and _is_known(connection, conversation_id, message_id, pairing.part):
             continue  # history of which we lost the thread is sent again; this result has its row
         latency_ms = None
         if pairing.call is not None:
@@ -125,6 +126,7 @@ def write_results(
             "exchange_id": exchange_id,
             "message_id": message_id,
             "position": len(leading) + pairing.position,
+            "part": pairing.part,
             "latency_ms": latency_ms,
         }
         connection.execute(_NEW_RESULT, _result_values(pairing) | place)
@@ -132,21 +134,23 @@ def write_results(
 
 
 def _result_values(pairing: Pairing) -> dict[str, Any]:
-    verdict = judge_result(pairing.message.text)
+    result = pairing.result
+    verdict = judge_result(result.text, result.is_error)
     return {
         "tool_call_id": pairing.call.id if pairing.call else None,
-        "call_id": pairing.message.tool_call_id,
-        "name": pairing.message.name,
+        "call_id": result.call_id,
+        "name": result.name,
+        "text": None if result.text == pairing.message.text else result.text,
         "match_how": pairing.how,
         "confidence": pairing.confidence,
         "is_error": verdict.is_error,
         "error_how": verdict.how,
-        "size": len(pairing.message.text),
+        "size": len(result.text),
     }
 
 
-def _is_known(connection: sa.Connection, conversation_id: int, message_id: int) -> bool:
-    parameters = {"conversation_id": conversation_id, "message_id": message_id}
+def _is_known(connection: sa.Connection, conversation_id: int, message_id: int, part: int) -> bool:
+    parameters = {"conversation_id": conversation_id, "message_id": message_id, "part": part}
     return connection.execute(_KNOWN_RESULT, parameters).first() is not None
 
 

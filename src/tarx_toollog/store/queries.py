@@ -23,6 +23,8 @@ _TITLE_LENGTH = 200  # a list is no place for a whole file that somebody pasted
 
 _MODEL = sa.func.coalesce(exchange.c.response_model, exchange.c.request_model)
 _ANSWER = message.alias("answer")
+_TEXT = sa.func.coalesce(message.c.text, message.c.content)
+"""What a message says: its content, or the text in it where the content is a list of parts."""
 
 LIST_COMMAND = {"exchange": "log list", "conversation": "conversations list"}
 """The command that lists the ids of a thing."""
@@ -161,7 +163,7 @@ def conversation_detail(engine: sa.Engine, name: str) -> tuple[Row, list[TurnDet
         key = _one_key(connection, "conversation", conversation, meant, name)
         facts = connection.execute(_conversation_list().where(conversation.c.id == key)).one()._asdict()
         turns = connection.execute(
-            sa.select(turn, message.c.content.label("user_text"))
+            sa.select(turn, _TEXT.label("user_text"))
             .outerjoin(message, message.c.id == turn.c.user_message_id)
             .where(turn.c.conversation_id == key)
             .order_by(turn.c.turn_no)
@@ -261,7 +263,7 @@ def _conversation_list() -> sa.Select[Any]:
 def _first_text() -> sa.ScalarSelect[Any]:
     """Return the beginning of what the user said first: by it a person knows the conversation again."""
     return (
-        sa.select(sa.func.substr(message.c.content, 1, _TITLE_LENGTH))
+        sa.select(sa.func.substr(_TEXT, 1, _TITLE_LENGTH))
         .select_from(turn.join(message, message.c.id == turn.c.user_message_id))
         .where(turn.c.conversation_id == conversation.c.id)
         .order_by(turn.c.turn_no)
@@ -281,7 +283,7 @@ def _step_list(key: int) -> sa.Select[Any]:
             exchange.c.outcome,
             exchange.c.error_text,
             exchange.c.total_ms,
-            _ANSWER.c.content.label("answer"),
+            sa.func.coalesce(_ANSWER.c.text, _ANSWER.c.content).label("answer"),
         )
         .select_from(
             exchange.outerjoin(node, node.c.id == exchange.c.output_node_id).outerjoin(
@@ -297,7 +299,7 @@ def _calls(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> list
     query = (
         sa.select(
             *(column for column in tool_call.c if column.name not in ("id", "conversation_id", "tool_definition_id")),
-            message.c.content.label("result"),
+            sa.func.coalesce(tool_result.c.text, _TEXT).label("result"),
             tool_result.c.is_error.label("result_is_error"),
             tool_result.c.match_how,
             tool_result.c.latency_ms,

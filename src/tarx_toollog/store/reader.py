@@ -6,6 +6,7 @@ order of the body are not kept; where a body could not be decoded without loss, 
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, cast
 
@@ -42,8 +43,7 @@ from tarx_toollog.store.schema import (
     toolset_item,
     turn,
 )
-from tarx_toollog.wire.openai_chat import message_from_raw, tool_from_raw
-from tarx_toollog.wire.openai_fields import build_message
+from tarx_toollog.wire.protocols import WireProtocol, protocol_named
 
 PAGE = 200  # turns per query: a cursor that stays open would pin the WAL for the whole export
 
@@ -132,12 +132,14 @@ class Reader:
             return None
         raws = self.history(row.system_node_id) + self.history(row.input_node_id)
         key, tools = self._toolset(row.toolset_id)
+        protocol = protocol_named(row.protocol)
         return Request(
             model=row.request_model,
-            messages=tuple(message_from_raw(raw) for raw in raws),
-            tools=tuple(tool_from_raw(dict(raw)) for raw in tools),
+            messages=tuple(protocol.read_message(raw) for raw in raws),
+            tools=tuple(protocol.read_tool(raw) for raw in tools),
             params=row.params,
             tools_key=key,
+            layout=tuple(row.layout or ()),
         )
 
     def _response(self, row: sa.Row[Any]) -> Response | None:
@@ -146,7 +148,7 @@ class Reader:
         return Response(
             response_id=row.response_id,
             model=row.response_model,
-            choices=tuple(self._choices(row.id)),
+            choices=tuple(self._choices(row.id, protocol_named(row.protocol))),
             usage=_usage(row),
             terminated=row.terminated,
             prompt_ms=row.prompt_ms,
@@ -156,11 +158,11 @@ class Reader:
             extra=row.response_extra,
         )
 
-    def _choices(self, exchange_id: int) -> Iterator[Choice]:
-        calls: dict[int, list[ToolCall]] = {}
+    def _choices(self, exchange_id: int, protocol: WireProtocol) -> Iterator[Choice]:
+        calls: dict[tuple[int, bool], list[ToolCall]] = {}
         query = sa.select(tool_call).where(tool_call.c.exchange_id == exchange_id).order_by(tool_call.c.ordinal)
         for row in self._connection.execute(query):
-            calls.setdefault(row.choice, []).append(_call(row))
+            calls.setdefault((row.choice, row.origin == "leaked_text"), []).append(_call(row))
         query = (
             sa.select(choice.c.choice, choice.c.finish_reason, choice.c.finish_reason_raw, *message.c)
             .join(message, message.c.id == choice.c.message_id)
@@ -168,8 +170,11 @@ class Reader:
             .order_by(choice.c.choice)
         )
         for row in self._connection.execute(query):
-            answer = build_message(raw_message(row), tuple(calls.get(row.choice, ())))
-            yield Choice(row.choice, answer, row.finish_reason, row.finish_reason_raw)
+            answer = replace(
+                protocol.read_message(raw_message(row)), tool_calls=tuple(calls.get((row.choice, False), ()))
+            )
+            leaked = tuple(calls.get((row.choice, True), ()))
+            yield Choice(row.choice, answer, row.finish_reason, row.finish_reason_raw, leaked)
 
     def _toolset(self, toolset_id: int | None) -> tuple[str | None, tuple[Mapping[str, Any], ...]]:
         if toolset_id is None:
@@ -228,6 +233,7 @@ class Reader:
 
     def _step(self, row: sa.Row[Any]) -> Step:
         output = self.history(row.output_node_id)[-1:] if row.output_node_id is not None else []
+        calls = list(self._logged_calls(row.id))
         return Step(
             exchange_uid=row.uid,
             step_no=row.step_no,
@@ -237,7 +243,8 @@ class Reader:
             tools=self._toolset(row.toolset_id)[1],
             params=row.params or {},
             output=output[0] if output else None,
-            tool_calls=tuple(self._logged_calls(row.id)),
+            tool_calls=tuple(call for call in calls if call.origin != "leaked_text"),
+            leaked_calls=tuple(call for call in calls if call.origin == "leaked_text"),
             outcome=Outcome(row.outcome),
             finish_reason=row.finish_reason,
             input_tokens=row.input_tokens,
@@ -247,7 +254,11 @@ class Reader:
 
     def _logged_calls(self, exchange_id: int) -> Iterator[LoggedCall]:
         query = (
-            sa.select(tool_call, tool_result.c.is_error, message.c.content)
+            sa.select(
+                tool_call,
+                tool_result.c.is_error,
+                sa.func.coalesce(tool_result.c.text, message.c.text, message.c.content).label("result_text"),
+            )
             .outerjoin(tool_result, tool_result.c.tool_call_id == tool_call.c.id)
             .outerjoin(message, message.c.id == tool_result.c.message_id)
             .where(tool_call.c.exchange_id == exchange_id, tool_call.c.choice == 0)
@@ -264,7 +275,7 @@ class Reader:
                 complete=row.complete,
                 origin=row.origin,
                 call_id=row.call_id,
-                result_text=row.content,
+                result_text=row.result_text,
                 result_is_error=row.is_error,
             )
 
@@ -272,13 +283,14 @@ class Reader:
 def raw_message(row: sa.Row[Any]) -> dict[str, Any]:
     """Return a message as it stood on the wire; the inverse of ``content.message_values``."""
     raw: dict[str, Any] = {}
-    if "role" not in row.extra and row.role:
+    derived = row.derived or ()
+    if "role" not in row.extra and row.role and "role" not in derived:
         raw["role"] = row.role
     if row.content_kind != "absent":
         raw["content"] = parse_json(row.content) if row.content_kind == "json" else row.content
     for key in ("name", "tool_call_id"):
         value = getattr(row, key)
-        if value is not None and key not in row.extra:
+        if value is not None and key not in row.extra and key not in derived:
             raw[key] = value
     extra: dict[str, Any] = row.extra
     return raw | extra
@@ -301,7 +313,7 @@ def _call(row: sa.Row[Any]) -> ToolCall:
 
 
 def _usage(row: sa.Row[Any]) -> Usage | None:
-    if row.usage_source is None:
+    if row.usage_source in (None, "estimated"):
         return None
     return Usage(row.input_tokens, row.output_tokens, row.cached_tokens, row.reasoning_tokens, row.usage_source)
 

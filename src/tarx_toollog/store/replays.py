@@ -334,7 +334,7 @@ def _trials(connection: sa.Connection, ids: Sequence[int]) -> list[TrialRow]:
             exchange.c.outcome,
             exchange.c.finish_reason,
             exchange.c.error_text,
-            message.c.content,
+            sa.func.coalesce(message.c.text, message.c.content).label("content"),
         )
         .select_from(
             trial.outerjoin(exchange, exchange.c.id == trial.c.exchange_id)
@@ -362,7 +362,7 @@ def _calls(connection: sa.Connection, exchange_ids: Sequence[int]) -> dict[int, 
     names = ("uid", "name", "arguments", "argument_state", "schema_state", "offered", "complete", "origin", "call_id")
     query = (
         sa.select(tool_call.c.exchange_id, *(getattr(tool_call.c, name) for name in names))
-        .where(tool_call.c.exchange_id.in_(exchange_ids), tool_call.c.choice == 0)
+        .where(tool_call.c.exchange_id.in_(exchange_ids), tool_call.c.choice == 0, tool_call.c.origin != "leaked_text")
         .order_by(tool_call.c.exchange_id, tool_call.c.ordinal)
     )
     found: dict[int, list[LoggedCall]] = {}

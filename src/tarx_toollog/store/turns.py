@@ -20,6 +20,7 @@ _STEPS = (
         exchange.c.user_message_id,
         exchange.c.outcome,
         exchange.c.n_tool_calls,
+        exchange.c.n_leaked_calls,
         exchange.c.started_at,
         exchange.c.total_ms,
     )
@@ -39,6 +40,7 @@ _CALLS = (
         tool_call.c.schema_state,
         tool_call.c.offered,
         tool_call.c.complete,
+        tool_call.c.origin,
         tool_result.c.id.label("result_id"),
         tool_result.c.is_error,
     )
@@ -65,8 +67,11 @@ def _refresh(connection: sa.Connection, conversation_id: int, turn_no: int) -> N
         connection.execute(_DELETE, place)
         return
     calls: list[sa.Row[Any]] = []
-    if any(step.n_tool_calls for step in steps):
-        calls = list(connection.execute(_CALLS, {"exchanges": [step.id for step in steps]}))
+    n_leaked = 0
+    if any(step.n_tool_calls or step.n_leaked_calls for step in steps):
+        rows: list[sa.Row[Any]] = list(connection.execute(_CALLS, {"exchanges": [step.id for step in steps]}))
+        calls = [row for row in rows if row.origin != "leaked_text"]
+        n_leaked = len(rows) - len(calls)
     last = steps[-1]
     values = {
         "user_message_id": last.user_message_id,
@@ -75,9 +80,10 @@ def _refresh(connection: sa.Connection, conversation_id: int, turn_no: int) -> N
         "n_steps": len(steps),
         "chain_length": len(calls),
         "n_bad_calls": sum(1 for call in calls if _is_bad(call)),
+        "n_leaked": n_leaked,
         "n_error_results": sum(1 for call in calls if call.is_error),
-        "n_unanswered": sum(1 for call in calls if call.result_id is None),
-        "status": _status(last),
+        "n_unanswered": sum(1 for call in calls if call.result_id is None and call.origin != "server_side"),
+        "status": _status(last, calls),
         "started_at": min(step.started_at for step in steps),
         "duration_ms": _duration_ms(steps),
     }
@@ -91,12 +97,14 @@ def _is_bad(call: sa.Row[Any]) -> bool:
     return not (parsed and call.schema_state != "fail" and call.offered and call.complete)
 
 
-def _status(last: sa.Row[Any]) -> str:
+def _status(last: sa.Row[Any], calls: list[sa.Row[Any]]) -> str:
     if last.outcome == Outcome.OPEN:
         return "pending"
     if last.outcome != Outcome.COMPLETED:
         return "failed"
-    return "pending" if last.n_tool_calls else "answered"
+    # A call that the server itself executed (OpenAI Responses) has its answer in the same exchange.
+    waits = any(call.exchange_id == last.id and call.origin != "server_side" for call in calls)
+    return "pending" if waits else "answered"
 
 
 def _duration_ms(steps: list[sa.Row[Any]]) -> float | None:

@@ -78,8 +78,13 @@ def complexity(parameters: Mapping[str, Any] | None) -> Complexity:
     )
 
 
-def judge_result(text: str) -> ResultVerdict:
-    """Tell whether a tool result reports a failure: by a JSON key that says so, else by how the text begins."""
+def judge_result(text: str, flag: bool | None = None) -> ResultVerdict:
+    """Tell whether a tool result reports a failure.
+
+    By the protocol's own flag, where it has one; else by a JSON key that says so, else by how the text begins.
+    """
+    if flag is not None:
+        return ResultVerdict(flag, "flag" if flag else None)
     try:
         value = parse_json(text) if text.lstrip()[:1] in ("{", "[") else None
     except InvalidJsonError:

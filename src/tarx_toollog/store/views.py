@@ -57,7 +57,7 @@ SELECT e.uid, e.started_at, c.uid, e.conversation_how, e.turn_no, e.step_no, e.l
        CASE WHEN e.n_inner > 0 THEN 1 ELSE 0 END,
        COALESCE(e.response_model, e.request_model), e.stream, e.outcome, e.finish_reason, e.http_status,
        e.error_type, e.error_text, e.n_messages, e.n_tools, e.n_tool_calls, e.input_tokens, e.output_tokens,
-       e.first_byte_ms, e.total_ms, m.content
+       e.first_byte_ms, e.total_ms, COALESCE(m.text, m.content)
 FROM exchange e
 LEFT JOIN conversation c ON c.id = e.conversation_id
 LEFT JOIN node n ON n.id = e.output_node_id
@@ -80,13 +80,13 @@ V_TOOL_CALLS = View(
         "model": "Model that made the call.",
         "tool": "Tool name as the model wrote it.",
         "arguments": "Argument string, verbatim.",
-        "argument_state": "ok, empty, invalid or incomplete.",
+        "argument_state": "ok, empty, repaired, invalid or incomplete.",
         "schema_state": "ok, fail or unchecked, against the schema offered in that request.",
         "schema_errors": "What the schema objects to (JSON list).",
         "offered": "Whether a tool of that name was offered.",
         "complete": "Whether the call came whole.",
         "origin": "native, legacy_function, leaked_text, custom or server_side.",
-        "is_bad": "1 when the call itself is wrong: invalid, cut off, not offered, or against its schema.",
+        "is_bad": "1 when the call itself is wrong: invalid, cut off, not offered, against its schema, or leaked.",
         "quirks": "What the server did that the protocol does not allow (JSON list).",
         "outcome": "How the exchange ended.",
         "result": "What the tool returned; NULL when no result was seen.",
@@ -101,8 +101,9 @@ SELECT tc.uid, e.uid, c.uid, tc.turn_no, tc.step_no, tc.ordinal, e.started_at,
        COALESCE(e.response_model, e.request_model), tc.name, tc.arguments, tc.argument_state, tc.schema_state,
        tc.schema_errors, tc.offered, tc.complete, tc.origin,
        CASE WHEN tc.argument_state IN ('ok', 'empty') AND tc.schema_state <> 'fail'
-                 AND tc.offered AND tc.complete THEN 0 ELSE 1 END,
-       tc.quirks, e.outcome, m.content, tr.is_error, tr.match_how, tr.latency_ms, e.n_tools, e.input_tokens
+                 AND tc.offered AND tc.complete AND tc.origin <> 'leaked_text' THEN 0 ELSE 1 END,
+       tc.quirks, e.outcome, COALESCE(tr.text, m.text, m.content), tr.is_error, tr.match_how, tr.latency_ms,
+       e.n_tools, e.input_tokens
 FROM tool_call tc
 JOIN exchange e ON e.id = tc.exchange_id
 LEFT JOIN conversation c ON c.id = tc.conversation_id
@@ -114,7 +115,7 @@ WHERE e.run_id IS NULL
 
 V_CHAINS = View(
     name="v_chains",
-    about="One row per turn that called a tool: the chain of its calls.",
+    about="One row per turn that called a tool, or tried to: the chain of its calls.",
     columns={
         "conversation_uid": "Conversation.",
         "turn_no": "Turn, from 1.",
@@ -123,6 +124,7 @@ V_CHAINS = View(
         "chain_length": "Tool calls.",
         "n_steps": "Exchanges with the model.",
         "n_bad_calls": "Calls that were invalid, cut off, not offered, or against their schema.",
+        "n_leaked": "Calls that stood in the text, so that nobody could execute them; not in chain_length.",
         "n_error_results": "Calls whose result was an error.",
         "n_unanswered": "Calls without a result.",
         "status": "answered, pending (ends in calls) or failed (did not complete).",
@@ -131,15 +133,15 @@ V_CHAINS = View(
         "user_text": "What the user had said.",
     },
     select="""
-SELECT c.uid, t.turn_no, t.started_at, t.signature, t.chain_length, t.n_steps, t.n_bad_calls, t.n_error_results,
-       t.n_unanswered, t.status,
-       CASE WHEN t.status = 'answered' AND t.n_bad_calls + t.n_error_results + t.n_unanswered = 0
+SELECT c.uid, t.turn_no, t.started_at, t.signature, t.chain_length, t.n_steps, t.n_bad_calls, t.n_leaked,
+       t.n_error_results, t.n_unanswered, t.status,
+       CASE WHEN t.status = 'answered' AND t.n_bad_calls + t.n_leaked + t.n_error_results + t.n_unanswered = 0
             THEN 1 ELSE 0 END,
-       t.duration_ms, m.content
+       t.duration_ms, COALESCE(m.text, m.content)
 FROM turn t
 JOIN conversation c ON c.id = t.conversation_id
 LEFT JOIN message m ON m.id = t.user_message_id
-WHERE t.chain_length > 0
+WHERE t.chain_length + t.n_leaked > 0
 """,
 )
 
@@ -150,11 +152,12 @@ V_TOOL_STATS = View(
         "tool": "Tool name.",
         "model": "Model that made the calls.",
         "calls": "Number of calls.",
-        "bad_calls": "Calls that were wrong in themselves (the next four, each call counted once).",
+        "bad_calls": "Calls that were wrong in themselves (the next five, each call counted once).",
         "invalid_arguments": "Calls whose arguments are not a JSON object.",
         "schema_failures": "Calls whose arguments break the schema as offered.",
         "not_offered": "Calls of a tool that was not offered.",
         "incomplete": "Calls that were cut off.",
+        "leaked": "Calls that stood in the text instead of being made.",
         "results": "Calls with a result.",
         "error_results": "Results that report a failure.",
         "error_share": "Share of calls that were wrong or came back with an error, 0–1.",
@@ -169,6 +172,7 @@ SELECT tool, model, COUNT(*), SUM(is_bad),
        SUM(CASE WHEN schema_state = 'fail' THEN 1 ELSE 0 END),
        SUM(CASE WHEN offered THEN 0 ELSE 1 END),
        SUM(CASE WHEN complete THEN 0 ELSE 1 END),
+       SUM(CASE WHEN origin = 'leaked_text' THEN 1 ELSE 0 END),
        COUNT(match_how),
        SUM(CASE WHEN result_is_error THEN 1 ELSE 0 END),
        ROUND(CAST(AVG(CASE WHEN is_bad = 1 OR result_is_error THEN 1.0 ELSE 0.0 END) AS NUMERIC), 4),
@@ -241,7 +245,7 @@ SELECT 'tool_calls', COUNT(*), 'tool calls stored'
 FROM tool_call JOIN exchange ON exchange.id = tool_call.exchange_id WHERE exchange.run_id IS NULL
 UNION ALL
 SELECT 'calls_without_result', COUNT(*), 'normal for the last call of a dialogue that was left'
-FROM v_tool_calls WHERE match_how IS NULL
+FROM v_tool_calls WHERE match_how IS NULL AND origin NOT IN ('leaked_text', 'server_side')
 UNION ALL
 SELECT 'results_without_call', COUNT(*), 'results whose call was made before logging began'
 FROM tool_result WHERE tool_call_id IS NULL

@@ -53,8 +53,8 @@ _BEGUN = (
         exchange.c.turn_no,
         exchange.c.step_no,
         exchange.c.input_node_id,
+        exchange.c.input_sem,
         node.c.hash,
-        node.c.sem,
         node.c.depth,
     )
     .select_from(exchange)
@@ -138,7 +138,7 @@ class Writer:
     def _request_values(self, connection: sa.Connection, request: Request) -> dict[str, Any]:
         leading, history = linker.split_leading(request.messages)
         input_node_id, _, input_sem = self._content.history(connection, history)
-        asked = next((message for message in reversed(history) if message.role == "user"), None)
+        asked = next((message for message in reversed(history) if message.is_prompt), None)
         return {
             "system_node_id": self._content.history(connection, leading)[0],
             "input_node_id": input_node_id,
@@ -162,7 +162,7 @@ class Writer:
         if choices:
             depth = 0 if begun.depth is None else begun.depth + 1
             values["output_node_id"], _, values["output_sem"] = self._content.history(
-                connection, [choices[0].message], begun.input_node_id, begun.hash, begun.sem, depth
+                connection, [choices[0].message], begun.input_node_id, begun.hash, begun.input_sem, depth
             )
         self._write_calls(connection, exchange_id, begun, item)
         connection.execute(_UPDATE, values)
@@ -182,7 +182,8 @@ class Writer:
         connection.execute(_NEW_CHOICE, values)
 
     def _write_calls(self, connection: sa.Connection, exchange_id: int, begun: Any, item: Exchange) -> None:
-        calls = [c for answer in (item.response.choices if item.response else ()) for c in answer.message.tool_calls]
+        answers = item.response.choices if item.response else ()
+        calls = [call for answer in answers for call in (*answer.message.tool_calls, *answer.leaked_calls)]
         if not calls:
             return
         offered: dict[str, ToolDefinition] = {}
@@ -236,7 +237,9 @@ def _begin_values(item: Exchange) -> dict[str, Any]:
         "n_tools": len(request.tools) if request else 0,
         "n_messages": len(request.messages) if request else 0,
         "n_tool_calls": 0,
+        "n_leaked_calls": 0,
         "params": dict(request.params) if request else None,
+        "layout": list(request.layout) or None if request else None,
         "request_model": request.model if request else None,
         "client_key": item.client_key,
         "user_agent": item.user_agent,
@@ -275,6 +278,7 @@ def _finish_values(item: Exchange) -> dict[str, Any]:
         "finish_reason": first.finish_reason if first else None,
         "finish_reason_raw": first.finish_reason_raw if first else None,
         "n_tool_calls": sum(len(answer.message.tool_calls) for answer in response.choices),
+        "n_leaked_calls": sum(len(answer.leaked_calls) for answer in response.choices),
     }
     if response.usage is not None:
         values |= {

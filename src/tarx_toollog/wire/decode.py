@@ -12,24 +12,22 @@ stream request with a JSON error, and some send events under another content typ
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from tarx_toollog.canonical import InvalidJsonError
 from tarx_toollog.model import Exchange, Request, Response, Timing
 from tarx_toollog.wire.content_encoding import ContentDecoder, decode_content
-from tarx_toollog.wire.fields import MAX_NOTE, DecodeContext, dict_or_empty, read_json, text_or_none
+from tarx_toollog.wire.fields import MAX_HINT, MAX_NOTE, DecodeContext, dict_or_empty, read_json, text_or_none
 from tarx_toollog.wire.openai_fields import error_from_text, text_of
 from tarx_toollog.wire.outcome import FIRST_ERROR_STATUS, judge
-from tarx_toollog.wire.protocols import WireProtocol, is_model_route, protocol_for, route_of
+from tarx_toollog.wire.protocols import UNKNOWN_PROTOCOL, WireProtocol, is_model_route, protocol_for, route_of
 from tarx_toollog.wire.raw import Chunk, Headers, RawExchange
 
 __all__ = ["UNKNOWN_PROTOCOL", "decode", "is_model_route"]
 
-UNKNOWN_PROTOCOL = "unknown"
-
 _STREAM_TYPES = ("text/event-stream", "application/x-ndjson", "application/jsonl")
 _STREAM_HEADS = (b"data:", b"event:", b":", b"id:", b"retry:", b"error:")
-_HINT_KEYS = ("conversation_id", "session_id")
+_HINT_KEYS = ("conversation_id", "session_id", "thread_id")
 _HEAD_SIZE = 64  # enough for white space, a byte order mark and the name of a field
 
 T = TypeVar("T")
@@ -45,7 +43,7 @@ def decode(raw: RawExchange, *, open_ended: bool = False) -> Exchange:
     begin, end = raw.begin, raw.end
     context = DecodeContext(uid=begin.uid)
     protocol = _guarded(context, "protocol", lambda: protocol_for(begin.method, begin.path))
-    request, response = (None, None) if protocol is None else _bodies(raw, protocol, context)
+    protocol, request, response = (None, None, None) if protocol is None else _bodies(raw, protocol, context)
     status = raw.response.status if raw.response is not None else None
     if end is None and not open_ended and response is not None and response.terminated:
         context.note("end_unseen")  # the capturing process died after the answer was whole
@@ -89,18 +87,31 @@ def _conversation_hint(raw: RawExchange, request: Request | None) -> tuple[str |
     if raw.begin.conversation_hint is not None or request is None:
         return raw.begin.conversation_hint, raw.begin.hint_source
     metadata = dict_or_empty(request.params.get("metadata"))
-    for key in _HINT_KEYS:
-        hint = text_or_none(metadata.get(key))
-        if hint:
-            return hint, "body"
-    return None, None
+    # OpenAI Responses: a dialogue that the server keeps, given by its id or as an object with it.
+    conversation = request.params.get("conversation")
+    hints = [metadata.get(key) for key in _HINT_KEYS] + [conversation, dict_or_empty(conversation).get("id")]
+    hint = next(filter(None, map(text_or_none, hints)), None)
+    return (hint[:MAX_HINT], "body") if hint else (None, None)
 
 
-def _bodies(raw: RawExchange, protocol: WireProtocol, context: DecodeContext) -> tuple[Request | None, Response | None]:
-    request = _guarded(context, "request", partial(_request, raw, protocol, context))
+class _Decoded(NamedTuple):
+    protocol: WireProtocol | None
+    request: Request | None = None
+    response: Response | None = None
+
+
+def _bodies(raw: RawExchange, protocol: WireProtocol, context: DecodeContext) -> _Decoded:
+    body = _guarded(context, "request", partial(_request_json, raw, context))
+    if body is not None and not _guarded(context, "protocol", lambda: protocol.accepts(body or {})):
+        context.note("not_this_protocol", protocol.name)
+        return _Decoded(None)
+    request = None
+    if body is not None:
+        request = _guarded(context, "request", partial(protocol.decode_request, body, context))
     if request is not None:
         context.offered = frozenset(tool.name for tool in request.tools if tool.name)
-    return request, _guarded(context, "response", partial(_response, raw, protocol, context))
+    response = _guarded(context, "response", partial(_response, raw, protocol, context))
+    return _Decoded(protocol, request, response)
 
 
 def _guarded(context: DecodeContext, what: str, read: Callable[[], T]) -> T | None:
@@ -112,7 +123,7 @@ def _guarded(context: DecodeContext, what: str, read: Callable[[], T]) -> T | No
         return None
 
 
-def _request(raw: RawExchange, protocol: WireProtocol, context: DecodeContext) -> Request | None:
+def _request_json(raw: RawExchange, context: DecodeContext) -> dict[str, Any] | None:
     if raw.begin.body_size > len(raw.request_body):
         context.note("request_capped", str(raw.begin.body_size))
     data = raw.request_body
@@ -121,8 +132,7 @@ def _request(raw: RawExchange, protocol: WireProtocol, context: DecodeContext) -
         data, note = decode_content(data, encoding)
         if note is not None:
             context.note(f"request_{note}")
-    body = _json_object(data, "request", context)
-    return None if body is None else protocol.decode_request(body, context)
+    return _json_object(data, "request", context)
 
 
 def _response(raw: RawExchange, protocol: WireProtocol, context: DecodeContext) -> Response | None:
@@ -135,7 +145,7 @@ def _response(raw: RawExchange, protocol: WireProtocol, context: DecodeContext) 
     if not head:
         return None
     content_type = _header(raw.response.headers, "content-type").partition(";")[0].strip().lower()
-    if _is_stream(content_type, head):
+    if _is_stream(content_type, head) or _is_unannounced_ndjson(content_type, chunks, protocol):
         if content_type not in _STREAM_TYPES:
             context.note("stream_unannounced", content_type)
         return _streamed(chunks, protocol, context)
@@ -206,6 +216,13 @@ def _is_stream(content_type: str, head: bytes) -> bool:
         # An error object under the content type of a stream is a whole body, unless lines of JSON are meant.
         return content_type != "text/event-stream" or not head.startswith(b"{")
     return head.startswith(_STREAM_HEADS)
+
+
+def _is_unannounced_ndjson(content_type: str, chunks: list[Chunk], protocol: WireProtocol) -> bool:
+    """Say whether an answer under a wrong content type is lines of JSON: more than one object, a line each."""
+    if protocol.stream_format != "ndjson" or content_type in _STREAM_TYPES:
+        return False
+    return b"}\n{" in b"".join(chunk.data for chunk in chunks).strip()
 
 
 def _json_object(data: bytes, what: str, context: DecodeContext) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ from typing import Any
 from tarx_toollog.canonical import InvalidJsonError, Json, parse_json
 
 MAX_NOTE = 200
+MAX_HINT = 256  # a conversation id is a name, not a text
 _MAX_COUNT = 2**53  # beyond it no token count is real, and SQLite would refuse the row at 2**63
 
 

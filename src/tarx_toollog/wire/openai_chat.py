@@ -6,7 +6,8 @@ says stays in ``params`` as it came. Messages keep their wire form in ``raw``; e
 it. Every local server speaks this protocol, each in its own way: see ``calls`` for what that does to calls.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from tarx_toollog.canonical import Json
 from tarx_toollog.model import Choice, Message, Request, Response, ToolDefinition
@@ -29,6 +30,8 @@ from tarx_toollog.wire.openai_stream import ChatStream
 
 __all__ = ["OpenAIChat", "message_from_raw", "tool_from_raw"]
 
+NO_MESSAGES = "no_messages"
+"""Layout code: the body had no list of messages under the usual key."""
 _ROUTE_SUFFIX = "/chat/completions"
 
 
@@ -36,15 +39,21 @@ class OpenAIChat:
     """``POST …/chat/completions``."""
 
     name = "openai_chat"
+    stream_format: Literal["sse"] = "sse"
 
     def matches(self, method: str, path: str) -> bool:
         """Say whether a request is one of this protocol; ``path`` comes without its query."""
         return method == "POST" and path.endswith(_ROUTE_SUFFIX)
 
+    def accepts(self, body: dict[str, Any]) -> bool:
+        """Take whatever comes on this route: nothing else lives there."""
+        return True
+
     def decode_request(self, body: dict[str, Any], context: DecodeContext) -> Request:
         """Read a request body."""
         params = dict(body)
-        messages = params.pop("messages") if isinstance(params.get("messages"), list) else []
+        has_messages = isinstance(params.get("messages"), list)
+        messages = params.pop("messages") if has_messages else []
         tools_key = next((key for key in ("tools", "functions") if isinstance(params.get(key), list)), None)
         tools = params.pop(tools_key) if tools_key else []
         for number, tool in enumerate(tools):
@@ -56,7 +65,12 @@ class OpenAIChat:
             tools=tuple(tool_from_raw(tool) for tool in tools if isinstance(tool, dict)),
             params=params,
             tools_key=tools_key,
+            layout=() if has_messages else (NO_MESSAGES,),
         )
+
+    def request_body(self, request: Request) -> dict[str, Any]:
+        """Make the body again."""
+        return chat_body(request)
 
     def decode_response(self, body: dict[str, Any], context: DecodeContext) -> Response:
         """Read the body of an answer that is not streamed, or of an error."""
@@ -84,8 +98,26 @@ class OpenAIChat:
         """Return an assembler for a streamed answer."""
         return ChatStream(context)
 
+    def read_message(self, raw: Mapping[str, Any]) -> Message:
+        """Read a message again."""
+        return message_from_raw(raw)
 
-def tool_from_raw(raw: dict[str, Any]) -> ToolDefinition:
+    def read_tool(self, raw: Mapping[str, Any]) -> ToolDefinition:
+        """Read a tool definition again."""
+        return tool_from_raw(raw)
+
+
+def chat_body(request: Request) -> dict[str, Any]:
+    """Make a body of ``messages``, tools and the rest; a key that did not hold a list is among the rest."""
+    body = dict(request.params)
+    if NO_MESSAGES not in request.layout:
+        body["messages"] = [dict(message.raw) for message in request.messages]
+    if request.tools_key is not None:
+        body[request.tools_key] = [dict(tool.raw) for tool in request.tools]
+    return body
+
+
+def tool_from_raw(raw: Mapping[str, Any]) -> ToolDefinition:
     """Read a tool definition: ``{"type": "function", "function": …}``, a custom tool, or the legacy form.
 
     Example:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tarx_toollog.canonical import InvalidJsonError, Json, canonical_json, json_text
-from tarx_toollog.model import Message, ToolCall, Usage
+from tarx_toollog.model import Message, ToolCall, ToolResult, Usage
 from tarx_toollog.wire.calls import CallAssembler, CallDraft, CallEnding, Fragment, settle, whole_calls
 from tarx_toollog.wire.fields import (
     count_or_none,
@@ -23,6 +23,8 @@ from tarx_toollog.wire.fields import (
 
 REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
 """llama.cpp and older vLLM; newer vLLM, Ollama and LocalAI; servers that follow Ollama's own API."""
+RESULT_ROLES = frozenset({"tool", "function"})
+"""A message of these roles is one tool result; the second is the legacy form."""
 TOP_LEVEL_KEYS = frozenset({"id", "model", "choices", "usage", "error"})
 CHOICE_KEYS = frozenset({"index", "message", "delta", "finish_reason", "error"})
 
@@ -125,16 +127,26 @@ def message_from_raw(raw: Mapping[str, Any], *, seed: str | None = None, choice:
 
 def build_message(raw: Mapping[str, Any], calls: tuple[ToolCall, ...]) -> Message:
     """Return the message with calls that have been read already."""
-    call_id = raw.get("tool_call_id")
+    role = text_or_none(raw.get("role")) or ""
+    text = text_of(raw.get("content"))
+    # Ollama's own API names the tool instead of the call.
+    name = text_or_none(raw.get("name")) or text_or_none(raw.get("tool_name"))
+    call_id = id_text(raw.get("tool_call_id"))
     return Message(
-        role=text_or_none(raw.get("role")) or "",
+        role=role,
         raw=raw,
-        text=text_of(raw.get("content")),
+        text=text,
         reasoning=reasoning_of(raw),
-        name=text_or_none(raw.get("name")),
-        tool_call_id=str(call_id) if is_simple(call_id) and call_id != "" else None,
+        name=name,
+        tool_call_id=call_id,
         tool_calls=calls,
+        tool_results=(ToolResult(call_id, text, name),) if role in RESULT_ROLES else (),
     )
+
+
+def id_text(value: Json) -> str | None:
+    """Return an id as text: some servers number their calls."""
+    return str(value) if is_simple(value) and value != "" else None
 
 
 def call_drafts(raw: Mapping[str, Any]) -> list[CallDraft]:

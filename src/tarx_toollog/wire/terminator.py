@@ -13,6 +13,8 @@ _SSE_MARKERS = (
     b'"finish_reason": "',
     b"message_stop",  # Anthropic messages
     b"response.completed",  # OpenAI responses
+    b"response.incomplete",
+    b"response.failed",
 )
 _EMPTY_REASONS = ((b'"finish_reason":"', b'"finish_reason":""'), (b'"finish_reason": "', b'"finish_reason": ""'))
 _NDJSON_MARKERS = (b'"done":true', b'"done": true')  # Ollama

@@ -3,7 +3,7 @@
 import gzip
 import json
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -270,6 +270,7 @@ class Broken:
     """A third party's protocol that fails wherever it is told to."""
 
     name = "broken"
+    stream_format: Literal["sse"] = "sse"
 
     def __init__(self, fails_in: str) -> None:
         self.fails_in = fails_in
@@ -281,6 +282,10 @@ class Broken:
     def matches(self, method: str, path: str) -> bool:
         self._fail("matches")
         return path.endswith("/broken")
+
+    def accepts(self, body: dict[str, Any]) -> bool:
+        self._fail("accepts")
+        return True
 
     def decode_request(self, body: dict[str, Any], context: DecodeContext) -> Request:
         self._fail("decode_request")

@@ -5,13 +5,15 @@ Three kinds of tables:
 * *shared*, immutable and content-addressed: ``message``, ``node``, ``tool_definition``, ``toolset``,
   ``raw_body``.
   A history of n messages that is sent n times is stored once.
-* *facts*: ``conversation``, ``exchange``, ``choice``, ``tool_call``, ``tool_result``, ``turn``.
-* *people and housekeeping*: ``label``, ``scenario``, ``run``, ``trial``, ``score``, ``gap``, ``writer``,
-  ``store_meta``.
+* *facts*: ``conversation``, ``exchange``, ``choice``, ``tool_call``, ``tool_result``, ``tool_execution``, ``turn``,
+  ``model_build``.
+* *people and housekeeping*: ``label``, ``scenario``, ``run``, ``trial``, ``score``, ``redaction``, ``gap``,
+  ``writer``, ``store_meta``.
 
 Integer keys stay inside one file; a ``uid`` (UUIDv7) is what exports and other programs may refer to.
 """
 
+from tarx_toollog.store.schema.builds import model_build
 from tarx_toollog.store.schema.columns import metadata
 from tarx_toollog.store.schema.facts import (
     OUTCOMES,
@@ -19,15 +21,16 @@ from tarx_toollog.store.schema.facts import (
     conversation,
     exchange,
     tool_call,
+    tool_execution,
     tool_result,
     turn,
     writer,
 )
-from tarx_toollog.store.schema.people import gap, label, store_meta
+from tarx_toollog.store.schema.people import gap, label, redaction, store_meta
 from tarx_toollog.store.schema.replays import run, scenario, score, trial
 from tarx_toollog.store.schema.shared import message, node, raw_body, tool_definition, toolset, toolset_item
 
-SCHEMA_REVISION = "0001"
+SCHEMA_REVISION = "0002"
 """The Alembic revision that this code writes. A test holds it against the newest file in ``migrations/``."""
 
 __all__ = [
@@ -40,14 +43,17 @@ __all__ = [
     "label",
     "message",
     "metadata",
+    "model_build",
     "node",
     "raw_body",
+    "redaction",
     "run",
     "scenario",
     "score",
     "store_meta",
     "tool_call",
     "tool_definition",
+    "tool_execution",
     "tool_result",
     "toolset",
     "toolset_item",

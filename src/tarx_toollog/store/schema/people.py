@@ -44,6 +44,21 @@ gap = sa.Table(
     comment="The loss ledger: whatever capture could not keep is counted here.",
 )
 
+redaction = sa.Table(
+    "redaction",
+    metadata,
+    id_column(),
+    reference("exchange_id", "exchange", "The exchange; NULL for content that several share.", index=True),
+    sa.Column("path", SafeText, nullable=False, comment="Where: messages[3].content, tool_calls[0].arguments …"),
+    sa.Column("rule", SafeText, nullable=False, comment="The rule that matched."),
+    sa.Column("mark", SafeText, nullable=False, comment="What stands there now, without its brackets: EMAIL:3f2a…"),
+    sa.Column("n", sa.Integer, nullable=False, comment="How often."),
+    sa.Column("policy", sa.String(16), nullable=False, comment="Hash of the rules in force."),
+    sa.Column("redacted_at", UtcDateTime, nullable=False, comment="When."),
+    sa.Index("ix_redaction_mark", "mark"),
+    comment="What was taken out before it was stored: equal values have equal marks, and nobody can read them back.",
+)
+
 store_meta = sa.Table(
     "store_meta",
     metadata,
