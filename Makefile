@@ -7,7 +7,7 @@ PY := $(VENV)/bin/python
 DEV := $(VENV)/.installed-dev
 DEMO := $(VENV)/.installed-demo
 
-.PHONY: help venv demo test check wheel fix docs bench clean
+.PHONY: help venv demo test check wheel fix docs bench fuzz clean
 
 help:
 	@echo "make demo    a real model, a Workbench that calls tools, and what toollog makes of it"
@@ -16,6 +16,7 @@ help:
 	@echo "make fix     mend lint and format"
 	@echo "make docs    generate the generated docs"
 	@echo "make bench   measure"
+	@echo "make fuzz    look for inputs that break the decoder (FUZZ_SECONDS for each target, default 60)"
 	@echo "make venv    only install into .venv"
 	@echo "make clean   remove what was generated (not .venv)"
 
@@ -50,8 +51,13 @@ docs: $(DEV)
 bench: $(DEV)
 	$(PY) -m bench
 
+# atheris is a wheel for Linux on x86-64 only; where it cannot be had, fuzz says what to do instead.
+fuzz: $(DEV)
+	@$(PY) -m pip install --quiet --disable-pip-version-check --only-binary :all: atheris || true
+	$(PY) -m fuzz --seconds $(or $(FUZZ_SECONDS),60)
+
 clean:
-	rm -rf demo-out build dist bench/out .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage*
+	rm -rf demo-out build dist bench/out fuzz/corpus fuzz/findings .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage*
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 # The stamps: installed once, and again when pyproject.toml changes. The dev install includes the demo's.

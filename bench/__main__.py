@@ -9,9 +9,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench import capture, growth, ingest
+from bench import capture, growth, ingest, leaked_calls, linking, redaction
 
-BENCHES = {"capture": capture.measure, "ingest": ingest.measure, "growth": growth.measure}
+BENCHES = {
+    "capture": capture.measure,
+    "ingest": ingest.measure,
+    "growth": growth.measure,
+    "leaked_calls": leaked_calls.measure,
+    "linking": linking.measure,
+    "redaction": redaction.measure,
+}
 RESULTS = Path(__file__).parent / "results"
 
 

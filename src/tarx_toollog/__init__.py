@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tarx_toollog._version import __version__
 
 if TYPE_CHECKING:
+    from tarx_toollog.capture.executions import logged_tool, tool_execution, watch_mcp
     from tarx_toollog.capture.middleware import ToolLogMiddleware
     from tarx_toollog.capture.proxy import ToolLogProxy
     from tarx_toollog.capture.transport import ToolLogTransport
@@ -22,6 +23,9 @@ __all__ = [
     "ToolLogProxy",
     "ToolLogTransport",
     "__version__",
+    "logged_tool",
+    "tool_execution",
+    "watch_mcp",
 ]
 
 _HOMES = {
@@ -30,6 +34,9 @@ _HOMES = {
     "ToolLogMiddleware": "tarx_toollog.capture.middleware",
     "ToolLogProxy": "tarx_toollog.capture.proxy",
     "ToolLogTransport": "tarx_toollog.capture.transport",
+    "logged_tool": "tarx_toollog.capture.executions",
+    "tool_execution": "tarx_toollog.capture.executions",
+    "watch_mcp": "tarx_toollog.capture.executions",
 }
 
 

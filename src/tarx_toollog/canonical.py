@@ -20,6 +20,11 @@ from typing import Any, Literal, NamedTuple
 HASH_ALGORITHM = b"\x01"
 HASH_SIZE = 17
 
+MAX_DEPTH = 128
+"""Levels of nesting that are read from the wire. Real bodies have less than 30. What is read must also be written, by
+recursive writers and inside other values, so the limit stays far below that of the interpreter (1,000)."""
+TOO_DEEP = "nested too deep"
+
 Json = Any  # what json.loads returns; a recursive alias would only force casts on every reader
 
 ArgumentState = Literal["ok", "empty", "invalid", "incomplete"]
@@ -64,19 +69,40 @@ def chain_hash(parent: bytes | None, link: bytes) -> bytes:
     return bytes_hash("chain", (parent or b"") + b"\0" + link)
 
 
-def parse_json(text: str | bytes) -> Json:
+def parse_json(text: str | bytes, *, max_depth: int | None = None) -> Json:
     """Read JSON tolerantly: big integers, NaN, lone surrogates and a byte order mark are accepted.
 
+    Args:
+        text: The JSON text; bytes are UTF-8.
+        max_depth: Levels of nesting that are accepted; without it the interpreter's recursion limit decides, which
+            depends on its version and on how deep the caller stands.
+
     Raises:
-        InvalidJsonError: Not JSON, not UTF-8, or nested beyond the interpreter's recursion limit.
+        InvalidJsonError: Not JSON, not UTF-8, or nested too deep.
     """
     try:
         if isinstance(text, bytes):
             text = text.decode("utf-8-sig")
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        # RecursionError is not a ValueError: json raises it on 100,000 open brackets.
-        raise InvalidJsonError(str(error) or type(error).__name__) from error
+        value = json.loads(text)
+    except RecursionError as error:  # not a ValueError: json raises it on 100,000 open brackets
+        raise InvalidJsonError(TOO_DEEP) from error
+    except ValueError as error:
+        raise InvalidJsonError(str(error)) from error
+    # Without so many opening brackets no value can be that deep: ordinary texts are not walked through.
+    if max_depth is not None and text.count("{") + text.count("[") > max_depth and _is_deeper(value, max_depth):
+        raise InvalidJsonError(TOO_DEEP)
+    return value
+
+
+def _is_deeper(value: Json, limit: int) -> bool:
+    """Say whether ``value`` has more than ``limit`` levels of lists and objects; level by level, not recursive."""
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(limit):
+        if not level:
+            return False
+        inner = (each.values() if isinstance(each, dict) else each for each in level)
+        level = [item for items in inner for item in items if isinstance(item, dict | list)]
+    return bool(level)
 
 
 def json_text(value: Json) -> str:
@@ -118,7 +144,7 @@ def parse_arguments(text: str, *, complete: bool = True) -> ParsedArguments:
     if not text.strip():
         return ParsedArguments({}, "empty") if complete else ParsedArguments(None, "incomplete")
     try:
-        value = parse_json(text)
+        value = parse_json(text, max_depth=MAX_DEPTH)
     except InvalidJsonError:
         return ParsedArguments(None, "invalid" if complete else "incomplete")
     if not isinstance(value, dict):

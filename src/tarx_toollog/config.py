@@ -78,6 +78,18 @@ class Settings(BaseModel):
         description="When the raw bytes of an exchange stay in the store: only where decoding met a "
         "problem, always, or never.",
     )
+    probe: bool = Field(
+        default=True,
+        description="Ask the model server in the background which build it runs (/props, /v1/models, /api/show …).",
+    )
+    redact: Literal["off", "secrets", "all"] = Field(
+        default="secrets",
+        description="What is taken out before anything reaches the database: keys and passwords (secrets), "
+        "personal data as well (all), or nothing (off).",
+    )
+    redact_rules: Path | None = Field(
+        default=None, description="TOML file with redaction rules of your own (docs/redaction.md)."
+    )
     idle_ms: int = Field(
         default=50,
         ge=0,

@@ -138,11 +138,14 @@ class Request:
     layout: tuple[str, ...] = ()
     """Where else than usual the messages stood in the body, in the protocol's own short codes (``system``: the first
     message came from that key). ``WireProtocol.request_body`` needs it to make the body again."""
+    stream_default: bool = False
+    """The body does not say whether to stream, and the protocol streams then (only Ollama's does)."""
 
     @property
     def stream(self) -> bool:
         """Whether a streamed answer was asked for."""
-        return self.params.get("stream") is True
+        value = self.params.get("stream")
+        return self.stream_default if value is None else value is True
 
     @property
     def previous_response_id(self) -> str | None:

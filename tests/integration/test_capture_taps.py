@@ -240,7 +240,7 @@ def test_a_workbench_without_settings_uses_those_in_force(tmp_path: Path, monkey
 
 
 def test_the_writer_waits_for_a_pause_but_not_for_ever(tmp_path: Path) -> None:
-    with recording(tmp_path, idle_ms=10_000, max_delay_ms=300) as settings:
+    with recording(tmp_path, idle_ms=10_000, max_delay_ms=1000) as settings:
         app = ToolLogMiddleware(answering([start(), piece(DONE, more=False)]), settings=settings)
         recorder_for(settings).hold()
         deadline = time.monotonic() + 5

@@ -14,9 +14,9 @@ from tarx_toollog.canonical import join_surrogates
 from tarx_toollog.model import Exchange, Outcome, ToolCall
 from tarx_toollog.wire.decode import decode
 from tarx_toollog.wire.raw import Begin, Chunk, End, RawExchange, ResponseStart
-from tests.support.captures import chat_captures, load_raw, split_at, with_chunks
+from tests.support.captures import load_raw, split_at, wire_captures, with_chunks
 
-NAMES = [name for name in chat_captures() if len(load_raw(name).request_body) < 10_000]
+NAMES = [name for name in wire_captures() if len(load_raw(name).request_body) < 10_000]
 OFFERED = ["tarx_recall", "tarx_remember"]
 
 

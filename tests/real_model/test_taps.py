@@ -19,7 +19,7 @@ from starlette.routing import Route
 from examples.local_model import launch
 from tarx_toollog import Settings, ToolLog, ToolLogMiddleware, ToolLogProxy, ToolLogTransport
 from tarx_toollog.capture.recorder import recorder_for
-from tests.support.model_server import ModelServer
+from tests.support.model_server import CLOSE, ModelServer
 from tests.support.workers import serving
 
 TOOLS = json.loads(launch.TOOLS.read_text(encoding="utf-8"))
@@ -62,7 +62,7 @@ def through(tap: str, model: ModelServer, settings: Settings) -> Iterator[openai
     if tap.startswith("transport"):
         # openai-python takes clients of httpx as well as of httpx2; its types know only the latter.
         library: Any = httpx2 if tap.endswith("httpx2") else httpx
-        with library.Client(transport=ToolLogTransport(settings=settings), timeout=60) as http:
+        with library.Client(transport=ToolLogTransport(settings=settings), timeout=60, headers=CLOSE) as http:
             yield openai.OpenAI(base_url=f"{model.base_url}/v1", api_key="none", http_client=http, max_retries=0)
         return
     app: Any = ToolLogProxy(settings=settings)
@@ -164,7 +164,7 @@ def test_the_rows_are_what_the_client_received(
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 def test_the_async_client_is_logged_as_well(stream: bool, model_server: ModelServer, settings: Settings) -> None:
     async def ask_once() -> None:
-        http: Any = httpx.AsyncClient(transport=ToolLogTransport(settings=settings), timeout=60)
+        http: Any = httpx.AsyncClient(transport=ToolLogTransport(settings=settings), timeout=60, headers=CLOSE)
         url = f"{model_server.base_url}/v1"
         async with http, openai.AsyncOpenAI(base_url=url, api_key="none", http_client=http) as client:
             options: Any = {"model": "toy", "tools": TOOLS, "temperature": 0, "max_tokens": 60}

@@ -6,6 +6,7 @@ httpx's ``ASGITransport`` collects whole responses and hides when a client hangs
 import asyncio
 import json
 import sqlite3
+import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -148,10 +149,14 @@ def piece(data: bytes, *, more: bool = True) -> Message:
     return {"type": "http.response.body", "body": data, "more_body": more}
 
 
+ENDING_S = 1.0
+"""A client has its last byte a moment before the server knows that the exchange is over."""
+
+
 @contextmanager
 def recording(folder: Path, **options: Any) -> Iterator[Settings]:
     """Yield settings for a database of a test's own, and close its recorder at the end."""
-    settings = Settings(**{"database": str(folder / "toollog.db"), "idle_ms": 5, **options})
+    settings = Settings(**{"database": str(folder / "toollog.db"), "idle_ms": 5, "probe": False, **options})
     try:
         yield settings
     finally:
@@ -169,6 +174,9 @@ def query(settings: Settings, sql: str) -> list[dict[str, Any]]:
 def stored(settings: Settings, columns: str = "*") -> list[dict[str, Any]]:
     """Wait until all that was captured is in the database and return the exchanges, oldest first."""
     recorder = recorder_for(settings)
+    deadline = time.monotonic() + ENDING_S
+    while recorder.running and time.monotonic() < deadline:
+        time.sleep(0.002)
     assert recorder.flush(20), recorder.last_error
     return query(settings, f"SELECT {columns} FROM exchange ORDER BY started_at, id")
 

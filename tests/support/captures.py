@@ -12,8 +12,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tarx_toollog.model import Choice, Exchange, Message, Response
+from tarx_toollog.model import Choice, Exchange, Message, Request, Response, ToolResult
 from tarx_toollog.wire.decode import decode
+from tarx_toollog.wire.protocols import protocol_for
 from tarx_toollog.wire.raw import Begin, Chunk, End, Headers, RawExchange, ResponseStart
 
 CAPTURES = Path(__file__).parent.parent / "captures" / "llama-server-b11434"
@@ -39,9 +40,19 @@ def index() -> dict[str, dict[str, Any]]:
     return {row["name"]: row for row in rows}
 
 
+def captures_of(path: str) -> list[str]:
+    """Return the names of all captures of one route, ``/v1/messages`` for example."""
+    return [name for name, row in index().items() if row["path"] == path]
+
+
 def chat_captures() -> list[str]:
     """Return the names of all captures of the chat route."""
-    return [name for name, row in index().items() if row["path"] == "/v1/chat/completions"]
+    return captures_of("/v1/chat/completions")
+
+
+def wire_captures() -> list[str]:
+    """Return the names of all captures of routes that a wire protocol claims."""
+    return [name for name, row in index().items() if protocol_for("POST", row["path"]) is not None]
 
 
 def load_raw(name: str) -> RawExchange:
@@ -102,7 +113,6 @@ def with_chunks(raw: RawExchange, pieces: Sequence[bytes]) -> RawExchange:
 
 def summary(exchange: Exchange) -> dict[str, Any]:
     """Return what a golden file holds of an exchange: all that was decoded, except the times."""
-    request = exchange.request
     return {
         "protocol": exchange.protocol,
         "outcome": exchange.outcome.value,
@@ -110,17 +120,20 @@ def summary(exchange: Exchange) -> dict[str, Any]:
         "error_type": exchange.error_type,
         "error_text": exchange.error_text,
         "notes": list(exchange.notes),
-        "request": None
-        if request is None
-        else {
-            "model": request.model,
-            "messages": [_message_summary(message) for message in request.messages],
-            "tools": [tool.name for tool in request.tools],
-            "tools_key": request.tools_key,
-            "params": dict(request.params),
-        },
+        "request": None if exchange.request is None else _request_summary(exchange.request),
         "response": None if exchange.response is None else _response_summary(exchange.response),
     }
+
+
+def _request_summary(request: Request) -> dict[str, Any]:
+    found = {
+        "model": request.model,
+        "messages": [_message_summary(message) for message in request.messages],
+        "tools": [tool.name for tool in request.tools],
+        "tools_key": request.tools_key,
+        "params": dict(request.params),
+    }
+    return found | ({"layout": list(request.layout)} if request.layout else {})
 
 
 def _response_summary(response: Response) -> dict[str, Any]:
@@ -161,6 +174,9 @@ def _message_summary(message: Message) -> dict[str, Any]:
             for call in message.tool_calls
         ],
     }
+    # The result of a tool message is the message itself, which is there already.
+    if message.tool_results != (ToolResult(message.tool_call_id, message.text, message.name),):
+        found["tool_results"] = [asdict(result) for result in message.tool_results]
     return {key: value for key, value in found.items() if value not in (None, [])}
 
 
@@ -171,7 +187,7 @@ def golden_path(name: str) -> Path:
 
 def update_goldens() -> None:
     """Rewrite every golden file."""
-    for name in chat_captures():
+    for name in wire_captures():
         text = json.dumps(summary(decode(load_raw(name))), ensure_ascii=False, indent=1)
         golden_path(name).write_text(text + "\n", "utf-8")
 

@@ -10,6 +10,9 @@ from typing import Any
 
 from examples.local_model import launch
 
+CLOSE = {"connection": "close"}
+"""llama.cpp closes a connection after a streamed answer without announcing it: a client had better not use it again."""
+
 
 @dataclass(frozen=True)
 class ModelServer:
@@ -21,6 +24,7 @@ class ModelServer:
 
     base_url: str
     model: str
+    pid: int
 
 
 def free_port() -> int:
@@ -48,7 +52,7 @@ def running_model_server(log: Path, **options: Any) -> Iterator[ModelServer]:
         )
     try:
         launch.wait_ready(base_url, 60, process)
-        yield ModelServer(base_url, launch.model_names(base_url)[0])
+        yield ModelServer(base_url, launch.model_names(base_url)[0], process.pid)
     finally:
         process.terminate()
         try:

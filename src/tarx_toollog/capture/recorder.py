@@ -12,19 +12,18 @@ with growing pauses, and everything goes in when the trouble is over.
 import atexit
 import logging
 import os
-import secrets
 import threading
 from collections import Counter
-from pathlib import Path
+from functools import cache
 from uuid import UUID
 
 from tarx_toollog.capture.run import Run
 from tarx_toollog.config import Settings
 from tarx_toollog.errors import ToolLogError
 from tarx_toollog.ids import uuid7
-from tarx_toollog.store.engine import create_private_file
 from tarx_toollog.store.frames import FrameParts
 from tarx_toollog.store.journal import JournalSealedError
+from tarx_toollog.store.secret import load_secret
 
 logger = logging.getLogger("tarx_toollog.capture")
 
@@ -90,7 +89,7 @@ class Recorder:
     def secret(self) -> bytes:
         """The key for hashes of clients, kept beside the journal (0600)."""
         if self._secret is None:
-            self._secret = _load_secret(self.settings.journal_path / "identity.key")
+            self._secret = load_secret(self.settings)
         return self._secret
 
     def failed(self, error: BaseException, *, lost: bool = False, begun: str | None = None) -> None:
@@ -191,21 +190,6 @@ class Recorder:
             return self._run
 
 
-def _load_secret(path: Path) -> bytes:
-    if not path.exists():
-        # Complete before it has its name: of two processes that start together, both take the one that came first.
-        new = path.with_name(f"{path.name}.{os.getpid()}")
-        create_private_file(new)
-        new.write_bytes(secrets.token_bytes(32))
-        try:
-            os.link(new, path)
-        except FileExistsError:
-            pass
-        finally:
-            new.unlink()
-    return path.read_bytes()
-
-
 _recorders: dict[tuple[str, str], Recorder] = {}
 _recorders_lock = threading.Lock()  # two taps that are mounted at once share one recorder
 
@@ -229,6 +213,17 @@ def recorder_or_none(settings: Settings | None) -> Recorder | None:
     except (OSError, RuntimeError) as error:  # a current folder or a home that is gone
         logger.error("nothing will be logged: %s", error)
     return None
+
+
+def recorder_in_use() -> Recorder | None:
+    """Return the recorder that the taps of this process use: the only one there is, else that of the settings."""
+    recorders = list(_recorders.values())
+    return recorders[0] if len(recorders) == 1 else _default_recorder()
+
+
+@cache
+def _default_recorder() -> Recorder | None:
+    return recorder_or_none(None)  # reading the settings costs more than most tools take
 
 
 def _close_all() -> None:

@@ -8,8 +8,12 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from tarx_toollog.capture.probe import Prober
 from tarx_toollog.errors import StoreError
 from tarx_toollog.ids import uuid7
+from tarx_toollog.model import Exchange, Outcome
+from tarx_toollog.store.builds import Probed
+from tarx_toollog.store.context_budget import model_of
 from tarx_toollog.store.frames import FrameParts
 from tarx_toollog.store.ingest import Ingester
 from tarx_toollog.store.journal import Journal
@@ -35,7 +39,9 @@ class Run:
         """Whether it belongs to the process that this one was forked from."""
         self.journal = Journal(recorder.settings.journal_path, writer_uid)
         self._recorder = recorder
-        self._ingester = Ingester(recorder.settings, writer_uid, self._give_way)
+        settings = recorder.settings
+        self._ingester = Ingester(settings, writer_uid, self._give_way, self._ask_about)
+        self._prober = Prober(settings.upstream, self._found, enabled=settings.probe)
         self._wake = threading.Event()
         self._idle = threading.Condition()
         self._ingested_bytes = 0
@@ -134,9 +140,20 @@ class Run:
         if self.journal.segment_bytes > ROTATE_WHEN_IDLE_BYTES and ingester.is_drained:
             self.journal.rotate()
 
+    def _ask_about(self, item: Exchange) -> None:
+        if item.http_status is None or item.outcome is Outcome.PROXY_ERROR:
+            self._prober.gone(item.upstream)
+        elif item.request is not None:
+            self._prober.saw(item.upstream, model_of(item))
+
+    def _found(self, probed: Probed) -> None:
+        self._ingester.note_probe(probed)
+        self._wake.set()
+
     def _finish(self) -> None:
         try:
             self._ingest()
+            self._prober.close()  # what it was asked last comes in, so that a short program learns its build as well
             self._ingester.finish(self.journal)
         finally:
             self._ingester.close()

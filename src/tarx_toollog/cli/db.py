@@ -12,14 +12,16 @@ import click
 from tarx_toollog.cli.app import App, pass_app
 from tarx_toollog.cli.options import json_option, output_options
 from tarx_toollog.cli.output import Output, emit_object, emit_rows
+from tarx_toollog.cli.progress import Progress
 from tarx_toollog.errors import ConfigError, StoreError
 from tarx_toollog.store import maintenance, migrate
+from tarx_toollog.store import verify as verify_store
 from tarx_toollog.store.engine import create_private_file
 
 
 @click.group()
 def group() -> None:
-    """Care for the database: path, upgrade, check, backup, query."""
+    """Care for the database: path, upgrade, check, verify, backup, query."""
 
 
 @group.command()
@@ -57,6 +59,31 @@ def check(app: App, as_json: bool) -> None:
     if problems:
         raise StoreError(
             f"{len(problems)} problems found", hint="restore a backup, or `toollog db backup` what is left"
+        )
+
+
+@group.command()
+@json_option
+@pass_app
+def verify(app: App, as_json: bool) -> None:
+    """Prove that every request can be made again, exactly.
+
+    Hashes all messages, histories, tool definitions and raw bodies again and rebuilds each request from them; checks
+    the file as `check` does. Exit code 6 when something is wrong.
+    """
+    with app.log() as log, Progress("rows", verify_store.n_rows(log.engine), quiet=app.quiet) as progress:
+        report = verify_store.verify(log.engine, progress.advance)
+    counts = ", ".join(f"{count} {name}" for name, count in report.checked.items())
+    text = "\n".join([f"checked {counts}", *report.problems])
+    if report.not_exact:
+        text += f"\n{report.not_exact} requests could not be decoded without loss (note request_not_exact)"
+    found = {"ok": not report.n_problems, "n_problems": report.n_problems, "problems": report.problems}
+    emit_object(
+        {**found, "checked": report.checked, "not_exact": report.not_exact}, text, Output("json" if as_json else "auto")
+    )
+    if report.n_problems:
+        raise StoreError(
+            f"{report.n_problems} problems found", hint="restore a backup, or `toollog db backup` what is left"
         )
 
 

@@ -27,9 +27,11 @@ COMMANDS = {
     "log": Lazy("log", "group", "Look at exchanges: list, show, tail."),
     "tools": Lazy("tools", "group", "See how each tool is called, and what goes wrong."),
     "conversations": Lazy("conversations", "group", "Look at conversations: list, show."),
+    "builds": Lazy("builds", "group", "See which builds of a model answered: list, show, label."),
     "export": Lazy("export", "group", "Write training data: run, formats."),
     "replay": Lazy("replay", "group", "Replay logged chains against another model, and compare."),
-    "db": Lazy("db", "group", "Care for the database: path, upgrade, check, backup, query."),
+    "redact": Lazy("redact", "command", "Show what the rules would take out of the log; with --apply, take it out."),
+    "db": Lazy("db", "group", "Care for the database: path, upgrade, check, verify, backup, query."),
     "config": Lazy("config", "group", "See the settings, and where each comes from."),
 }
 

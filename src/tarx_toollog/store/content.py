@@ -190,7 +190,6 @@ def message_values(item: Message) -> dict[str, Any]:
         "name": item.name,
         "tool_call_id": item.tool_call_id,
         "n_tool_calls": len(item.tool_calls),
-        "extra": extra,
+        "extra": extra or None,
         "derived": derived or None,
-        "size": len(text or ""),
     }

@@ -6,7 +6,8 @@ A segment is ``TLJ1\n`` followed by frames::
 
 All numbers are little-endian. Kinds: ``BEGIN`` (u32 length of JSON, JSON of ``wire.raw.Begin``, request body),
 ``RESPONSE`` (JSON of ``ResponseStart``), ``CHUNKS`` (u32 count, count × (i64 offset_ns, u32 length), data) and
-``END`` (JSON of ``End``). A frame that is cut short or does not match its crc ends the segment.
+``END`` (JSON of ``End``); and, with an id of its own instead of an exchange's, ``EXECUTION`` (JSON of
+``ExecutionReport``). A frame that is cut short or does not match its crc ends the segment.
 """
 
 import json
@@ -38,6 +39,7 @@ class Kind(IntEnum):
     RESPONSE = 2
     CHUNKS = 3
     END = 4
+    EXECUTION = 5
 
 
 _KINDS = frozenset(Kind)
@@ -52,6 +54,27 @@ class Frame:
     payload: bytes
     end_offset: int
     """Offset in the segment of the byte after it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionReport:
+    """One run of a tool, as the program that ran it tells."""
+
+    uid: str
+    started_ns: int
+    """Unix time in nanoseconds."""
+    took_ns: int
+    """From the monotonic clock."""
+    source: str
+    """What reported it: ``context``, ``decorator`` or ``mcp``."""
+    call_id: str | None = None
+    name: str | None = None
+    is_error: bool = False
+    error_type: str | None = None
+    error_text: str | None = None
+    inbound_uid: str | None = None
+    """The inbound exchange during which it ran."""
+    client_key: str | None = None
 
 
 FrameParts = tuple[Kind, bytes, Sequence[bytes]]
@@ -93,16 +116,16 @@ def begin_payload(begin: Begin, body: Sequence[bytes], body_size: int | None = N
     return [_U32.pack(len(meta)), meta, *body]
 
 
-_FIELDS = {kind: tuple(field.name for field in fields(kind)) for kind in (Begin, ResponseStart, End)}
+_FIELDS = {kind: tuple(field.name for field in fields(kind)) for kind in (Begin, ResponseStart, End, ExecutionReport)}
 
 
-def _flat(value: Begin | ResponseStart | End) -> dict[str, Any]:
+def _flat(value: Begin | ResponseStart | End | ExecutionReport) -> dict[str, Any]:
     # dataclasses.asdict copies every value deeply: 20 µs on the hot path, for values that are flat.
     return {name: getattr(value, name) for name in _FIELDS[type(value)]}
 
 
-def json_payload(value: ResponseStart | End) -> list[bytes]:
-    """Return the payload of a RESPONSE or END frame."""
+def json_payload(value: ResponseStart | End | ExecutionReport) -> list[bytes]:
+    """Return the payload of a RESPONSE, END or EXECUTION frame."""
     return [json.dumps(_flat(value), separators=(",", ":")).encode("ascii")]
 
 
@@ -111,6 +134,18 @@ def chunks_payload(chunks: Sequence[tuple[int, bytes]]) -> list[bytes]:
     heads = [_U32.pack(len(chunks))]
     heads.extend(_CHUNK.pack(offset, len(data)) for offset, data in chunks)
     return [b"".join(heads), *(data for _, data in chunks)]
+
+
+def read_execution(frame: Frame) -> ExecutionReport:
+    """Read an EXECUTION frame.
+
+    Raises:
+        JournalError: The frame matches its crc and still makes no sense: it was written by other code.
+    """
+    try:
+        return ExecutionReport(**parse_json(frame.payload))
+    except (ValueError, TypeError) as error:
+        raise JournalError(f"journal frame {frame.kind.name} of {frame.uid} cannot be read: {error}") from error
 
 
 class Assembly:

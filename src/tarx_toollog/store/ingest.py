@@ -25,14 +25,20 @@ import sqlalchemy as sa
 from tarx_toollog._version import __version__
 from tarx_toollog.config import Settings
 from tarx_toollog.errors import JournalError
-from tarx_toollog.model import Exchange
+from tarx_toollog.model import Exchange, Outcome
+from tarx_toollog.redaction.policy import Policy
+from tarx_toollog.redaction.redactor import Redactor
 from tarx_toollog.store import frames as fr
 from tarx_toollog.store import journal as jr
+from tarx_toollog.store.builds import Probed, write_probe
 from tarx_toollog.store.engine import is_store_trouble, writer_engine
+from tarx_toollog.store.execution_queue import ExecutionQueue
 from tarx_toollog.store.frames import Assembly, Kind
 from tarx_toollog.store.journal import Journal
 from tarx_toollog.store.migrate import prepare
+from tarx_toollog.store.redactions import Redaction, redact_exchange
 from tarx_toollog.store.schema import exchange, gap, writer
+from tarx_toollog.store.secret import load_secret
 from tarx_toollog.store.writer import RawBodies, Writer
 from tarx_toollog.wire.decode import decode
 from tarx_toollog.wire.raw import RawExchange
@@ -64,15 +70,25 @@ class Ingester:
         settings: Where database and journal are.
         writer_uid: Id of this process; its row in ``writer`` is made by ``open``.
         give_way: Called between two exchanges; it may pause to let traffic pass.
+        ended: Called with each exchange that has ended and is in the database.
     """
 
-    def __init__(self, settings: Settings, writer_uid: str, give_way: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        writer_uid: str,
+        give_way: Callable[[], None] = lambda: None,
+        ended: Callable[[Exchange], None] = lambda _: None,
+    ) -> None:
         self._settings = settings
         self._give_way = give_way
+        self._ended = ended
+        self._probes: list[Probed] = []
         self._writer_uid = writer_uid
         self._folder = settings.journal_path
         self._engine: sa.Engine | None = None
         self._writer = Writer()
+        self._redactor: Redactor | None = None
         self._gaps: list[_Gap] = []
         self._file: tuple[int, int] | None = None
         self._reset()
@@ -82,6 +98,7 @@ class Ingester:
         self._open: dict[str, tuple[Assembly, Path]] = {}
         self._ready: dict[str, _Ready] = {}
         self._poison: set[str] = set()
+        self._executions = ExecutionQueue()
 
     @property
     def backlog(self) -> int:
@@ -113,6 +130,7 @@ class Ingester:
 
         Raises:
             StoreError: The database cannot be used; the journal goes on growing until it can.
+            ConfigError: The redaction rules cannot be read: nothing is stored without them.
             sqlalchemy.exc.DatabaseError: It is busy or away.
         """
         if self._engine is not None:
@@ -122,11 +140,14 @@ class Ingester:
             self._engine.dispose()
             self._engine = None
             self._reset()  # so that the segments that are still there are read again
+        if self._redactor is None:
+            policy = Policy.load(self._settings.redact, self._settings.redact_rules)
+            self._redactor = Redactor(policy, load_secret(self._settings))
         engine = writer_engine(self._settings)
         try:
             prepare(engine, self._settings)
             with engine.begin() as connection:
-                self._writer = Writer(self._sign_in(connection))
+                self._writer = Writer(self._sign_in(connection), upstream=self._settings.upstream)
         except BaseException:
             engine.dispose()
             raise
@@ -146,8 +167,8 @@ class Ingester:
         done = 0
         for writer_uid in jr.claim_dead(self._folder):
             other = Ingester(self._settings, writer_uid)
-            other._engine, other._gaps = self._engine, self._gaps
-            other._writer = Writer(self._row_of(writer_uid))
+            other._engine, other._gaps, other._redactor = self._engine, self._gaps, self._redactor
+            other._writer = Writer(self._row_of(writer_uid), upstream=self._settings.upstream)
             segments = jr.list_segments(self._folder, writer_uid)
             done += other._read_all(segments)
             # No END will come for what is still open: the process that would have written it is gone.
@@ -178,6 +199,10 @@ class Ingester:
         """Count a loss; it becomes a row with the next transaction."""
         self._gaps.append(_Gap(kind, n, detail, datetime.now(UTC)))
 
+    def note_probe(self, probed: Probed) -> None:
+        """Take what a probe found, from any thread; it is written with the next transaction."""
+        self._probes.append(probed)
+
     def close(self) -> None:
         """Sign out and close the database."""
         if self._engine is None:
@@ -206,12 +231,15 @@ class Ingester:
     def _read(self, path: Path) -> None:
         try:
             for frame in fr.read_frames(path, self._place.get(path, 0)):
-                assembly = self._open.setdefault(frame.uid, (Assembly(), path))[0]
+                self._place[path] = frame.end_offset
                 try:
+                    if frame.kind is Kind.EXECUTION:
+                        self._executions.read(frame)
+                        continue
+                    assembly = self._open.setdefault(frame.uid, (Assembly(), path))[0]
                     assembly.add(frame)
                 except JournalError as error:
                     self.note_gap("torn", 1, str(error))
-                self._place[path] = frame.end_offset
                 if frame.kind is Kind.BEGIN:
                     self._make_ready(frame.uid, assembly, still_open=True)
                 elif frame.kind is Kind.END:
@@ -260,7 +288,7 @@ class Ingester:
 
     def _commit_all(self) -> int:
         done = 0
-        while self._ready or self._gaps:
+        while self._ready or self._gaps or self._probes:
             batch = list(self._ready.items())[:BATCH]
             try:
                 self._commit(batch)
@@ -274,21 +302,30 @@ class Ingester:
                 if not item.still_open:
                     self._open.pop(uid, None)
             done += len(batch)
+        for lost in self._executions.commit(self._engine, self._writer, self._redactor):
+            self.note_gap("parse_error", 1, lost)
         return done
 
     def _commit(self, batch: list[tuple[str, _Ready]]) -> None:
         assert self._engine is not None
         items = []
         for _, ready in batch:
-            items.append((decode(ready.raw, open_ended=ready.still_open), ready.raw))
+            items.append(self._redacted(decode(ready.raw, open_ended=ready.still_open), ready.raw))
             self._give_way()
         with self._engine.begin() as connection:
-            for item, raw in items:
-                self._writer.write(connection, item, self._raw_bodies(item, raw))
+            for item, raw, redaction in items:
+                self._writer.write(connection, item, raw, redaction)
                 self._give_way()
             self._writer.settle(connection)
+            probes = tuple(self._probes)
+            for probed in probes:
+                write_probe(connection, probed)
             self._write_gaps(connection)
         self._gaps.clear()
+        del self._probes[: len(probes)]
+        for item, *_ in items:
+            if item.outcome is not Outcome.OPEN:
+                self._ended(item)
 
     def _commit_one_by_one(self, batch: list[tuple[str, _Ready]]) -> None:
         for uid, ready in batch:
@@ -305,6 +342,17 @@ class Ingester:
                     self._poison.add(uid)
                     logger.exception("exchange %s cannot be stored; its bytes are in %s", uid, QUARANTINE)
                     self.note_gap("parse_error", 1, f"{uid}: {type(error).__name__}: {error}"[:500])
+
+    def _redacted(self, item: Exchange, raw: RawExchange) -> tuple[Exchange, RawBodies | None, Redaction | None]:
+        assert self._redactor is not None
+        bodies = self._raw_bodies(item, raw)
+        if self._redactor.is_off:
+            return item, bodies, None
+        if bodies is not None:
+            kept = (None if body is None else self._redactor.body(body) for body in bodies)
+            bodies = RawBodies(*kept)
+        item, redaction = redact_exchange(self._redactor, item)
+        return item, bodies, redaction
 
     def _raw_bodies(self, item: Exchange, raw: RawExchange) -> RawBodies | None:
         keep = self._settings.keep_raw

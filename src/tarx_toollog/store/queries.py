@@ -12,7 +12,17 @@ import sqlalchemy as sa
 
 from tarx_toollog.errors import ConfigError, NothingMatchedError
 from tarx_toollog.store.filters import Filters, conversation_ids, exchange_conditions
-from tarx_toollog.store.schema import conversation, exchange, gap, message, node, tool_call, tool_result, turn
+from tarx_toollog.store.schema import (
+    call_uid,
+    conversation,
+    exchange,
+    gap,
+    message,
+    node,
+    tool_call,
+    tool_result,
+    turn,
+)
 from tarx_toollog.store.types import UtcDateTime
 from tarx_toollog.store.views import V_TOOL_STATS
 
@@ -298,6 +308,7 @@ def _step_list(key: int) -> sa.Select[Any]:
 def _calls(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> list[Row]:
     query = (
         sa.select(
+            call_uid().label("uid"),
             *(column for column in tool_call.c if column.name not in ("id", "conversation_id", "tool_definition_id")),
             sa.func.coalesce(tool_result.c.text, _TEXT).label("result"),
             tool_result.c.is_error.label("result_is_error"),
@@ -305,9 +316,9 @@ def _calls(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> list
             tool_result.c.latency_ms,
         )
         .select_from(
-            tool_call.outerjoin(tool_result, tool_result.c.tool_call_id == tool_call.c.id).outerjoin(
-                message, message.c.id == tool_result.c.message_id
-            )
+            tool_call.join(exchange, exchange.c.id == tool_call.c.exchange_id)
+            .outerjoin(tool_result, tool_result.c.tool_call_id == tool_call.c.id)
+            .outerjoin(message, message.c.id == tool_result.c.message_id)
         )
         .where(condition)
         .order_by(tool_call.c.exchange_id, tool_call.c.choice, tool_call.c.ordinal)

@@ -43,6 +43,9 @@ from tarx_toollog.store.schema import (
     toolset_item,
     turn,
 )
+from tarx_toollog.store.turns import main_line
+from tarx_toollog.store.verdicts import REPAIRED
+from tarx_toollog.wire.openai_responses import INSTRUCTIONS
 from tarx_toollog.wire.protocols import WireProtocol, protocol_named
 
 PAGE = 200  # turns per query: a cursor that stays open would pin the WAL for the whole export
@@ -115,7 +118,7 @@ class Reader:
             timing=Timing(row.first_byte_ms, row.first_tool_ms, row.total_ms),
             error_type=row.error_type,
             error_text=row.error_text,
-            notes=tuple(row.notes),
+            notes=tuple(row.notes or ()),
             conversation_hint=hint,
             hint_source=source,
             outer_uid=self._uid(exchange, row.outer_exchange_id),
@@ -137,9 +140,10 @@ class Reader:
             model=row.request_model,
             messages=tuple(protocol.read_message(raw) for raw in raws),
             tools=tuple(protocol.read_tool(raw) for raw in tools),
-            params=row.params,
+            params=params_of(row) or {},
             tools_key=key,
             layout=tuple(row.layout or ()),
+            stream_default=bool(row.stream) and row.params.get("stream") is None,
         )
 
     def _response(self, row: sa.Row[Any]) -> Response | None:
@@ -148,33 +152,43 @@ class Reader:
         return Response(
             response_id=row.response_id,
             model=row.response_model,
-            choices=tuple(self._choices(row.id, protocol_named(row.protocol))),
+            choices=tuple(self._choices(row, protocol_named(row.protocol))),
             usage=_usage(row),
             terminated=row.terminated,
             prompt_ms=row.prompt_ms,
             predicted_ms=row.predicted_ms,
             error=row.error_body,
             error_in_stream=row.error_in_stream,
-            extra=row.response_extra,
+            extra=row.response_extra or {},
         )
 
-    def _choices(self, exchange_id: int, protocol: WireProtocol) -> Iterator[Choice]:
+    def _choices(self, row: sa.Row[Any], protocol: WireProtocol) -> Iterator[Choice]:
         calls: dict[tuple[int, bool], list[ToolCall]] = {}
-        query = sa.select(tool_call).where(tool_call.c.exchange_id == exchange_id).order_by(tool_call.c.ordinal)
-        for row in self._connection.execute(query):
-            calls.setdefault((row.choice, row.origin == "leaked_text"), []).append(_call(row))
-        query = (
+        query = sa.select(tool_call).where(tool_call.c.exchange_id == row.id).order_by(tool_call.c.ordinal)
+        for call in self._connection.execute(query):
+            calls.setdefault((call.choice, call.origin == "leaked_text"), []).append(_call(call))
+        for answer in self._answers(row):
+            given = protocol.read_message(raw_message(answer))
+            leaked = tuple(calls.get((answer.choice, True), ()))
+            made = replace(given, tool_calls=tuple(calls.get((answer.choice, False), ())))
+            reason_raw = answer.finish_reason if answer.finish_reason_raw is None else answer.finish_reason_raw
+            yield Choice(answer.choice, made, answer.finish_reason, reason_raw, leaked)
+
+    def _answers(self, row: sa.Row[Any]) -> list[sa.Row[Any]]:
+        """Return the answers of an exchange: several have rows of their own, a single one is its output."""
+        several: sa.Select[Any] = (
             sa.select(choice.c.choice, choice.c.finish_reason, choice.c.finish_reason_raw, *message.c)
             .join(message, message.c.id == choice.c.message_id)
-            .where(choice.c.exchange_id == exchange_id)
+            .where(choice.c.exchange_id == row.id)
             .order_by(choice.c.choice)
         )
-        for row in self._connection.execute(query):
-            answer = replace(
-                protocol.read_message(raw_message(row)), tool_calls=tuple(calls.get((row.choice, False), ()))
-            )
-            leaked = tuple(calls.get((row.choice, True), ()))
-            yield Choice(row.choice, answer, row.finish_reason, row.finish_reason_raw, leaked)
+        single: sa.Select[Any] = (
+            sa.select(sa.literal(0).label("choice"), exchange.c.finish_reason, exchange.c.finish_reason_raw, *message.c)
+            .join(node, node.c.id == exchange.c.output_node_id)
+            .join(message, message.c.id == node.c.message_id)
+            .where(exchange.c.id == row.id)
+        )
+        return list(self._connection.execute(several)) or list(self._connection.execute(single))
 
     def _toolset(self, toolset_id: int | None) -> tuple[str | None, tuple[Mapping[str, Any], ...]]:
         if toolset_id is None:
@@ -219,29 +233,28 @@ class Reader:
         return list(self._connection.execute(query))
 
     def _trajectory(self, row: sa.Row[Any]) -> Trajectory:
-        query = (
-            sa.select(exchange)
-            .where(
-                exchange.c.conversation_id == row.conversation_id,
-                exchange.c.turn_no == row.turn_no,
-                exchange.c.n_inner == 0,
-            )
-            .order_by(exchange.c.step_no, exchange.c.id)
+        query = sa.select(exchange).where(
+            exchange.c.conversation_id == row.conversation_id,
+            exchange.c.turn_no == row.turn_no,
+            exchange.c.n_inner == 0,
         )
-        steps = [self._step(step) for step in self._connection.execute(query)]
-        return Trajectory(row.conversation_uid, row.turn_no, tuple(steps), row.signature, row.status)
+        found = {step.id: step for step in self._connection.execute(query)}
+        # Of answers that were asked for again only the one counts that the dialogue went on with.
+        line = main_line(row.last_exchange_id, {step.id: step.parent_exchange_id for step in found.values()})
+        steps = tuple(self._step(found[step]) for step in line)
+        return Trajectory(row.conversation_uid, row.turn_no, steps, row.signature, row.status)
 
     def _step(self, row: sa.Row[Any]) -> Step:
         output = self.history(row.output_node_id)[-1:] if row.output_node_id is not None else []
-        calls = list(self._logged_calls(row.id))
+        calls = list(self._logged_calls(row))
         return Step(
             exchange_uid=row.uid,
             step_no=row.step_no,
             started_at=row.started_at,
             model=row.response_model or row.request_model,
-            messages=tuple(self.history(row.system_node_id) + self.history(row.input_node_id)),
+            messages=tuple(self._model_input(row)),
             tools=self._toolset(row.toolset_id)[1],
-            params=row.params or {},
+            params=params_of(row) or {},
             output=output[0] if output else None,
             tool_calls=tuple(call for call in calls if call.origin != "leaked_text"),
             leaked_calls=tuple(call for call in calls if call.origin == "leaked_text"),
@@ -252,7 +265,27 @@ class Reader:
             protocol=row.protocol,
         )
 
-    def _logged_calls(self, exchange_id: int) -> Iterator[LoggedCall]:
+    def _model_input(self, row: sa.Row[Any]) -> list[dict[str, Any]]:
+        """Return the messages that the model was given: those sent, after those that its server had kept."""
+        leading = self.history(row.system_node_id)
+        n_instructions = _n_instructions(row)
+        kept: list[dict[str, Any]] = []
+        step: sa.Row[Any] | None = row
+        while step is not None and (step := self._continued(step)) is not None:
+            # The instructions of an earlier request are forgotten; other system messages of its input are not.
+            said = self.history(step.system_node_id)[_n_instructions(step) :] + self.history(step.output_node_id)
+            kept = said + kept
+        return leading[:n_instructions] + kept + leading[n_instructions:] + self.history(row.input_node_id)
+
+    def _continued(self, row: sa.Row[Any]) -> sa.Row[Any] | None:
+        """Return the exchange whose history the server was asked to take up."""
+        named = (row.params or {}).get("previous_response_id")
+        if not named or row.parent_exchange_id is None:
+            return None
+        query = sa.select(exchange).where(exchange.c.id == row.parent_exchange_id, exchange.c.response_id == named)
+        return self._connection.execute(query).first()
+
+    def _logged_calls(self, step: sa.Row[Any]) -> Iterator[LoggedCall]:
         query = (
             sa.select(
                 tool_call,
@@ -261,12 +294,12 @@ class Reader:
             )
             .outerjoin(tool_result, tool_result.c.tool_call_id == tool_call.c.id)
             .outerjoin(message, message.c.id == tool_result.c.message_id)
-            .where(tool_call.c.exchange_id == exchange_id, tool_call.c.choice == 0)
+            .where(tool_call.c.exchange_id == step.id, tool_call.c.choice == 0)
             .order_by(tool_call.c.ordinal)
         )
         for row in self._connection.execute(query):
             yield LoggedCall(
-                uid=row.uid,
+                uid=f"{step.uid}.{row.choice}.{row.ordinal}",
                 name=row.name,
                 arguments=row.arguments,
                 argument_state=row.argument_state,
@@ -280,20 +313,32 @@ class Reader:
             )
 
 
+def params_of(row: sa.Row[Any]) -> dict[str, Any] | None:
+    """Return the rest of a request body, with the model; None where the body could not be read."""
+    if row.params is None or row.request_model is None:
+        params: dict[str, Any] | None = row.params
+        return params
+    return {"model": row.request_model, **row.params}
+
+
 def raw_message(row: sa.Row[Any]) -> dict[str, Any]:
     """Return a message as it stood on the wire; the inverse of ``content.message_values``."""
     raw: dict[str, Any] = {}
     derived = row.derived or ()
-    if "role" not in row.extra and row.role and "role" not in derived:
+    extra: dict[str, Any] = row.extra or {}
+    if "role" not in extra and row.role and "role" not in derived:
         raw["role"] = row.role
     if row.content_kind != "absent":
         raw["content"] = parse_json(row.content) if row.content_kind == "json" else row.content
     for key in ("name", "tool_call_id"):
         value = getattr(row, key)
-        if value is not None and key not in row.extra and key not in derived:
+        if value is not None and key not in extra and key not in derived:
             raw[key] = value
-    extra: dict[str, Any] = row.extra
     return raw | extra
+
+
+def _n_instructions(row: sa.Row[Any]) -> int:
+    return 1 if INSTRUCTIONS in (row.layout or ()) else 0
 
 
 def _call(row: sa.Row[Any]) -> ToolCall:
@@ -307,7 +352,8 @@ def _call(row: sa.Row[Any]) -> ToolCall:
         wire_index=row.wire_index,
         origin=row.origin,
         complete=row.complete,
-        quirks=tuple(row.quirks),
+        # What a verdict has added is not what the server did.
+        quirks=tuple(quirk for quirk in row.quirks if not quirk.startswith(REPAIRED)),
         emitted_ms=row.emitted_ms,
     )
 

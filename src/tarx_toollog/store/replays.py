@@ -17,7 +17,7 @@ from tarx_toollog.errors import ConfigError, NothingMatchedError
 from tarx_toollog.ids import uuid7
 from tarx_toollog.model import LoggedCall
 from tarx_toollog.store.engine import store_errors
-from tarx_toollog.store.schema import exchange, message, node, run, scenario, score, tool_call, trial
+from tarx_toollog.store.schema import call_uid, exchange, message, node, run, scenario, score, tool_call, trial
 
 if TYPE_CHECKING:
     from tarx_toollog.store.log import ToolLog
@@ -359,9 +359,10 @@ def _trial(row: sa.Row[Any], calls: Sequence[LoggedCall], scores: Mapping[str, S
 
 def _calls(connection: sa.Connection, exchange_ids: Sequence[int]) -> dict[int, list[LoggedCall]]:
     """Return the calls of the first choice of each exchange, in order."""
-    names = ("uid", "name", "arguments", "argument_state", "schema_state", "offered", "complete", "origin", "call_id")
+    names = ("name", "arguments", "argument_state", "schema_state", "offered", "complete", "origin", "call_id")
     query = (
-        sa.select(tool_call.c.exchange_id, *(getattr(tool_call.c, name) for name in names))
+        sa.select(tool_call.c.exchange_id, call_uid(), *(getattr(tool_call.c, name) for name in names))
+        .join(exchange, exchange.c.id == tool_call.c.exchange_id)
         .where(tool_call.c.exchange_id.in_(exchange_ids), tool_call.c.choice == 0, tool_call.c.origin != "leaked_text")
         .order_by(tool_call.c.exchange_id, tool_call.c.ordinal)
     )

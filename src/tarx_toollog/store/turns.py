@@ -1,6 +1,14 @@
-"""Turns: the one derived table. A turn's row is made anew from its exchanges when one of them has changed."""
+"""Turns: the one derived table. A turn's row is made anew from its exchanges when one of them has changed.
 
-from collections.abc import Iterable
+*Theory.* The exchanges of a conversation are a tree: an answer that was asked for again, and what a user asked instead
+of an earlier question, are branches beside the first one. They have the same turn and step numbers as what they
+stand beside. A turn's row, and its trajectory, are about one path through the turn, its *main line*: the one that the
+next turn continues; in the latest turn the one that was answered last, else the latest. ``last_exchange_id`` is the end
+of it, and the parents lead back. So the main line of a conversation is a path as well, from its latest turn to its
+first. What is on no main line stays in ``exchange`` and ``tool_call``.
+"""
+
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,6 +25,7 @@ _NUMBER: sa.BindParameter[int] = sa.bindparam("number")
 _STEPS = (
     sa.select(
         exchange.c.id,
+        exchange.c.parent_exchange_id,
         exchange.c.user_message_id,
         exchange.c.outcome,
         exchange.c.n_tool_calls,
@@ -30,7 +39,13 @@ _STEPS = (
         # Inbound exchanges that made others do not count: the model answered the inner ones.
         exchange.c.n_inner == 0,
     )
-    .order_by(exchange.c.step_no, exchange.c.id)
+    .order_by(exchange.c.started_at, exchange.c.uid)
+)
+_LAST_INNER = (
+    sa.select(exchange.c.id)
+    .where(exchange.c.outer_exchange_id == sa.bindparam("outer"))
+    .order_by(exchange.c.started_at.desc(), exchange.c.uid.desc())
+    .limit(1)
 )
 _CALLS = (
     sa.select(
@@ -46,30 +61,96 @@ _CALLS = (
     )
     .outerjoin(tool_result, tool_result.c.tool_call_id == tool_call.c.id)
     .where(tool_call.c.exchange_id.in_(sa.bindparam("exchanges", expanding=True)))
-    .order_by(tool_call.c.step_no, tool_call.c.exchange_id, tool_call.c.choice, tool_call.c.ordinal)
+    .order_by(tool_call.c.choice, tool_call.c.ordinal)
 )
 _WHERE = sa.and_(turn.c.conversation_id == _CONVERSATION, turn.c.turn_no == _NUMBER)
+_LAST = sa.select(turn.c.last_exchange_id).where(_WHERE)
 _UPDATE = sa.update(turn).where(_WHERE)
 _DELETE = sa.delete(turn).where(_WHERE)
 _INSERT = sa.insert(turn)
 
 
 def refresh_turns(connection: sa.Connection, turns: Iterable[TurnKey]) -> None:
-    """Make the rows of these turns anew."""
-    for conversation_id, turn_no in sorted(turns):
-        _refresh(connection, conversation_id, turn_no)
+    """Make the rows of these turns anew, and of those before them where their main line has changed."""
+    waiting = set(turns)
+    while waiting:
+        # The last turn of a conversation first: it decides which branch of the turn before it was continued.
+        conversation_id, turn_no = max(waiting)
+        waiting.discard((conversation_id, turn_no))
+        if _refresh(connection, conversation_id, turn_no) and turn_no > 1:
+            waiting.add((conversation_id, turn_no - 1))
 
 
-def _refresh(connection: sa.Connection, conversation_id: int, turn_no: int) -> None:
+def main_line(last: int, parents: Mapping[int, int | None]) -> list[int]:
+    """Return the path through one turn that ends at ``last``.
+
+    Args:
+        last: The end of it.
+        parents: The parent of each exchange of the turn.
+
+    Example:
+        >>> main_line(7, {4: 3, 5: 4, 7: 4})
+        [4, 7]
+    """
+    line: list[int] = []
+    step: int | None = last
+    while step is not None and step in parents and step not in line:
+        line.append(step)
+        step = parents[step]
+    return line[::-1]
+
+
+def _refresh(connection: sa.Connection, conversation_id: int, turn_no: int) -> bool:
+    """Make one row anew; say whether the turn before it has another main line now."""
     place = {"conversation": conversation_id, "number": turn_no}
-    steps: list[sa.Row[Any]] = list(connection.execute(_STEPS, place))
-    if not steps:
+    found: list[sa.Row[Any]] = list(connection.execute(_STEPS, place))
+    if not found:
         connection.execute(_DELETE, place)
-        return
+        return True
+    by_id = {step.id: step for step in found}
+    parents = {step.id: step.parent_exchange_id for step in found}
+    line = main_line(_last(connection, found, place), parents)
+    steps = [by_id[step] for step in line]
+    _write(connection, place, steps)
+    before = {"conversation": conversation_id, "number": turn_no - 1}
+    continued = _answering(connection, parents[line[0]], by_id)
+    return continued is not None and connection.execute(_LAST, before).scalar() not in (None, continued)
+
+
+def _last(connection: sa.Connection, steps: list[sa.Row[Any]], place: dict[str, int]) -> int:
+    """Return the end of the main line."""
+    parents = {step.id: step.parent_exchange_id for step in steps}
+    after = {"conversation": place["conversation"], "number": place["number"] + 1}
+    last_after = connection.execute(_LAST, after).scalar()
+    if last_after is not None:
+        later = {row.id: row.parent_exchange_id for row in connection.execute(_STEPS, after)}
+        line = main_line(last_after, later)
+        continued = _answering(connection, later[line[0]], parents) if line else None
+        if continued is not None and continued in parents:
+            return continued
+    ends = [step for step in steps if step.id not in parents.values()]
+    best = max(enumerate(ends or steps), key=lambda item: (*_merit(item[1]), item[0]))
+    return int(best[1].id)
+
+
+def _answering(connection: sa.Connection, exchange_id: int | None, known: Mapping[int, Any]) -> int | None:
+    """Return the exchange that really answered: of an inbound one that made others, the last of those."""
+    if exchange_id is None or exchange_id in known:
+        return exchange_id
+    inner = connection.execute(_LAST_INNER, {"outer": exchange_id}).scalar()
+    return exchange_id if inner is None else int(inner)
+
+
+def _merit(step: sa.Row[Any]) -> tuple[bool, bool]:
+    is_completed = step.outcome == Outcome.COMPLETED
+    return is_completed and step.n_tool_calls == 0, is_completed
+
+
+def _write(connection: sa.Connection, place: dict[str, int], steps: list[sa.Row[Any]]) -> None:
     calls: list[sa.Row[Any]] = []
     n_leaked = 0
     if any(step.n_tool_calls or step.n_leaked_calls for step in steps):
-        rows: list[sa.Row[Any]] = list(connection.execute(_CALLS, {"exchanges": [step.id for step in steps]}))
+        rows = _calls(connection, [step.id for step in steps])
         calls = [row for row in rows if row.origin != "leaked_text"]
         n_leaked = len(rows) - len(calls)
     last = steps[-1]
@@ -88,7 +169,14 @@ def _refresh(connection: sa.Connection, conversation_id: int, turn_no: int) -> N
         "duration_ms": _duration_ms(steps),
     }
     if connection.execute(_UPDATE, values | place).rowcount == 0:
-        connection.execute(_INSERT, values | {"conversation_id": conversation_id, "turn_no": turn_no})
+        key = {"conversation_id": place["conversation"], "turn_no": place["number"]}
+        connection.execute(_INSERT, values | key)
+
+
+def _calls(connection: sa.Connection, line: list[int]) -> list[sa.Row[Any]]:
+    """Return the calls of a main line, in its order."""
+    rows: list[sa.Row[Any]] = list(connection.execute(_CALLS, {"exchanges": line}))
+    return sorted(rows, key=lambda row: line.index(row.exchange_id))
 
 
 def _is_bad(call: sa.Row[Any]) -> bool:

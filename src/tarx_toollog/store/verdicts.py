@@ -1,10 +1,17 @@
-"""Verdicts at capture: do the arguments parse, do they fit the schema as offered, did the result report a failure.
+"""Verdicts on calls at capture: do the arguments parse, and do they fit the schema as offered.
 
-Pure: the input is decoded data, the output a small record that becomes columns.
+Pure: the input is decoded data, the output a small record that becomes columns. What a result says is judged in
+``store.results``.
+
+*Theory.* The schema is a stranger's, and it is checked in the thread that fills the database. So the check has a limit
+to its work: a pattern runs only where that cannot take long (``store.patterns``), and the keywords that are looked at
+are counted, because references to references double with each level. What was left out makes a verdict ``unchecked``
+unless something else is wrong: nothing is called ``ok`` that was not looked at.
 """
 
 import re
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -14,10 +21,17 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 
 from tarx_toollog.canonical import InvalidJsonError, canonical_json, parse_arguments, parse_json
-from tarx_toollog.model import ToolCall, ToolDefinition
+from tarx_toollog.model import Request, Response, ToolCall, ToolDefinition
+from tarx_toollog.store.patterns import max_length
+from tarx_toollog.wire.repair import repair_arguments
 
+REPAIRED = "repaired:"
+"""Begins the quirks that ``judge_call`` adds: what was overlooked to read the arguments."""
 MAX_SCHEMA_ERRORS = 8  # enough to see the pattern; one huge argument must not fill the row
-_ERROR_START = re.compile(r"\s*(?:error\b|exception\b|traceback \(most recent call last\))", re.IGNORECASE)
+MAX_KEYWORDS = 20_000  # keyword checks of one call: real ones need dozens; this many take about 0.3 s
+_MAX_UNIQUE = 1000  # items that are compared each with each
+# Where one of these stands, a pattern that is taken to fit may turn a value that is right into a failure.
+_CONDITIONS = (b'"if"', b'"not"', b'"oneOf"', b'"contains"')
 
 
 class CallVerdict(NamedTuple):
@@ -28,6 +42,12 @@ class CallVerdict(NamedTuple):
     schema_state: str
     schema_errors: list[str] | None
     offered: bool
+    quirks: list[str]
+    """Those of the call, and ``repaired:<code>`` for each thing that was overlooked in its arguments."""
+
+
+CallPlace = tuple[int, int]
+"""Choice and ordinal of a call within its exchange."""
 
 
 class Complexity(NamedTuple):
@@ -39,33 +59,56 @@ class Complexity(NamedTuple):
     n_enums: int
 
 
-class ResultVerdict(NamedTuple):
-    """Whether a tool result reports a failure, and what told so."""
-
-    is_error: bool
-    how: str | None
-
-
 def judge_call(call: ToolCall, offered: Mapping[str, ToolDefinition]) -> CallVerdict:
     """Judge one call against the tools offered in its own request."""
+    quirks = list(call.quirks)
+    if call.origin == "custom":  # its input is free text: there is nothing to parse and no schema to break
+        return CallVerdict(
+            None, "ok" if call.complete else "incomplete", "unchecked", None, call.name in offered, quirks
+        )
     value, state = parse_arguments(call.arguments, complete=call.complete)
+    result_state: str = state
+    if state == "invalid" and (repaired := repair_arguments(call.arguments)) is not None:
+        value, codes = repaired
+        result_state = "repaired"
+        quirks += [f"{REPAIRED}{code}" for code in codes]
     definition = offered.get(call.name)
     schema_state, errors = "unchecked", None
     if value is not None and definition is not None and definition.parameters is not None:
         schema_state, errors = check_schema(value, definition.parameters)
-    return CallVerdict(value, state, schema_state, errors, definition is not None)
+    # A tool of the server's own is offered by the name of its service, if at all.
+    is_offered = definition is not None or call.origin == "server_side"
+    return CallVerdict(value, result_state, schema_state, errors, is_offered, quirks)
+
+
+def judge_calls(request: Request | None, response: Response | None) -> dict[CallPlace, CallVerdict]:
+    """Judge all calls of an exchange, leaked ones too, against the tools of its own request; by choice and ordinal."""
+    offered: dict[str, ToolDefinition] = {}
+    for tool in request.tools if request else ():
+        offered.setdefault(tool.name, tool)
+    answers = response.choices if response else ()
+    calls = (call for answer in answers for call in (*answer.message.tool_calls, *answer.leaked_calls))
+    return {(call.choice, call.ordinal): judge_call(call, offered) for call in calls}
 
 
 def check_schema(value: dict[str, Any], schema: Mapping[str, Any]) -> tuple[str, list[str] | None]:
-    """Return ``ok``, ``fail`` with the reasons, or ``unchecked`` when the schema itself is no JSON Schema."""
+    """Return ``ok``; ``fail`` with the reasons; or ``unchecked``, with the reasons when only parts were left out.
+
+    ``unchecked`` without a reason says that the schema itself is no JSON Schema.
+    """
     try:
-        validator = _validator(canonical_json(schema))
+        text = canonical_json(schema)
+        _work.begin(text)
+        validator = _validator(text)
         errors = sorted(validator.iter_errors(value), key=lambda error: list(map(str, error.absolute_path)))
+    except _TooMuchError:
+        return "unchecked", [f"(root): the check was given up after {MAX_KEYWORDS} keywords"]
     except (SchemaError, Unresolvable, RecursionError, re.error, InvalidJsonError, TypeError, ValueError):
         return "unchecked", None
-    if not errors:
-        return "ok", None
-    return "fail", [_describe(error) for error in errors[:MAX_SCHEMA_ERRORS]]
+    is_doubtful = bool(_work.skipped) and any(key in text for key in _CONDITIONS)
+    if errors and not is_doubtful:
+        return "fail", [_describe(error) for error in errors[:MAX_SCHEMA_ERRORS]]
+    return ("unchecked", _work.skipped[:MAX_SCHEMA_ERRORS]) if _work.skipped else ("ok", None)
 
 
 def complexity(parameters: Mapping[str, Any] | None) -> Complexity:
@@ -78,43 +121,114 @@ def complexity(parameters: Mapping[str, Any] | None) -> Complexity:
     )
 
 
-def judge_result(text: str, flag: bool | None = None) -> ResultVerdict:
-    """Tell whether a tool result reports a failure.
-
-    By the protocol's own flag, where it has one; else by a JSON key that says so, else by how the text begins.
-    """
-    if flag is not None:
-        return ResultVerdict(flag, "flag" if flag else None)
-    try:
-        value = parse_json(text) if text.lstrip()[:1] in ("{", "[") else None
-    except InvalidJsonError:
-        value = None
-    if isinstance(value, dict):
-        return ResultVerdict(True, "json_key") if _says_error(value) else ResultVerdict(False, None)
-    if _ERROR_START.match(text):
-        return ResultVerdict(True, "pattern")
-    return ResultVerdict(False, None)
-
-
-def _says_error(value: Mapping[str, Any]) -> bool:
-    if value.get("error") or value.get("isError") is True or value.get("is_error") is True:
-        return True
-    if value.get("success") is False or value.get("ok") is False:
-        return True
-    return str(value.get("status", "")).lower() in ("error", "failed", "failure")
-
-
 def _describe(error: jsonschema.ValidationError) -> str:
     path = "/".join(str(part) for part in error.absolute_path)
     return f"{'/' + path if path else '(root)'}: {error.message[:200]}"
 
 
+# ---- a check with a limit --------------------------------------------------------------------------------------------
+
+
+class _TooMuchError(Exception):
+    """A check has used up its work."""
+
+
+class _Work(threading.local):
+    """What the check that runs in this thread has done, and left out."""
+
+    keywords = 0
+    has_pattern_properties = False
+
+    def __init__(self) -> None:
+        self.skipped: list[str] = []
+
+    def begin(self, schema: bytes) -> None:
+        self.keywords = 0
+        self.skipped = []
+        self.has_pattern_properties = b'"patternProperties"' in schema
+
+    def skip(self, reason: str) -> None:
+        if reason not in self.skipped:
+            self.skipped.append(reason)
+
+
+_work = _Work()
+
+
+def _counted(check: Any) -> Any:
+    def keyword(validator: Any, expected: Any, instance: Any, schema: Any) -> Iterator[Any]:
+        _work.keywords += 1
+        if _work.keywords > MAX_KEYWORDS:
+            raise _TooMuchError
+        yield from check(validator, expected, instance, schema) or ()
+
+    return keyword
+
+
+def _pattern(validator: Any, expected: str, instance: Any, schema: Any) -> Iterator[Any]:
+    if not validator.is_type(instance, "string"):
+        return
+    if len(instance) > max_length(expected):
+        _work.skip(f"pattern {expected[:60]!r}: not checked, it could take too long")
+        return
+    yield from _CHECKS["pattern"](validator, expected, instance, schema) or ()
+
+
+def _pattern_properties(validator: Any, expected: Any, instance: Any, schema: Any) -> Iterator[Any]:
+    yield from _CHECKS["patternProperties"](validator, _runnable(expected, instance), instance, schema) or ()
+
+
+def _additional_properties(validator: Any, expected: Any, instance: Any, schema: Any) -> Iterator[Any]:
+    # It looks for keys that no pattern of the same schema fits, and runs the patterns itself.
+    patterns = _mapping(schema).get("patternProperties", {})
+    runnable = _runnable(patterns, instance)
+    if len(runnable) == len(patterns):
+        yield from _CHECKS["additionalProperties"](validator, expected, instance, schema) or ()
+
+
+def _runnable(patterns: Any, instance: Any) -> dict[str, Any]:
+    longest = max(map(len, _mapping(instance)), default=0)
+    runnable = {pattern: value for pattern, value in _mapping(patterns).items() if longest <= max_length(pattern)}
+    for pattern in _mapping(patterns):
+        if pattern not in runnable:
+            _work.skip(f"pattern {pattern[:60]!r}: not checked, it could take too long")
+    return runnable
+
+
+def _unevaluated_properties(validator: Any, expected: Any, instance: Any, schema: Any) -> Iterator[Any]:
+    if _work.has_pattern_properties:  # it looks for them behind every reference, and runs the patterns itself
+        _work.skip("unevaluatedProperties: not checked beside patternProperties")
+        return
+    yield from _CHECKS["unevaluatedProperties"](validator, expected, instance, schema) or ()
+
+
+def _unique_items(validator: Any, expected: Any, instance: Any, schema: Any) -> Iterator[Any]:
+    if isinstance(instance, list) and len(instance) > _MAX_UNIQUE:
+        _work.skip(f"uniqueItems: not checked for {len(instance)} items")
+        return
+    yield from _CHECKS["uniqueItems"](validator, expected, instance, schema) or ()
+
+
+_CHECKS: dict[str, Any] = dict(jsonschema.Draft202012Validator.VALIDATORS)
+_OWN = {
+    "pattern": _pattern,
+    "patternProperties": _pattern_properties,
+    "additionalProperties": _additional_properties,
+    "unevaluatedProperties": _unevaluated_properties,
+    "uniqueItems": _unique_items,
+}
+_extend: Any = jsonschema.validators.extend
+_LimitedValidator: Any = _extend(
+    jsonschema.Draft202012Validator, {name: _counted(_OWN.get(name, check)) for name, check in _CHECKS.items()}
+)
+
+
 @lru_cache(maxsize=512)
-def _validator(schema_json: bytes) -> jsonschema.Draft202012Validator:
+def _validator(schema_json: bytes) -> Any:
     schema = parse_json(schema_json)
     jsonschema.Draft202012Validator.check_schema(schema)
     # An empty registry: a $ref to the network is an error here, never a download.
-    return jsonschema.Draft202012Validator(schema, registry=Registry())
+    return _LimitedValidator(schema, registry=Registry())
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

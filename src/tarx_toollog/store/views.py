@@ -70,7 +70,7 @@ V_TOOL_CALLS = View(
     name="v_tool_calls",
     about="One row per tool call of live traffic, with its verdicts and its result.",
     columns={
-        "call_uid": "Public id of the call.",
+        "call_uid": "Public id of the call: that of the exchange, the choice, and the place among its calls.",
         "exchange_uid": "Exchange whose answer holds it.",
         "conversation_uid": "Its conversation.",
         "turn_no": "Turn within the conversation, from 1.",
@@ -80,6 +80,7 @@ V_TOOL_CALLS = View(
         "model": "Model that made the call.",
         "tool": "Tool name as the model wrote it.",
         "arguments": "Argument string, verbatim.",
+        "arguments_json": "The JSON object that it is or means; NULL when it is none.",
         "argument_state": "ok, empty, repaired, invalid or incomplete.",
         "schema_state": "ok, fail or unchecked, against the schema offered in that request.",
         "schema_errors": "What the schema objects to (JSON list).",
@@ -93,22 +94,30 @@ V_TOOL_CALLS = View(
         "result_is_error": "Whether the tool reported a failure; NULL when no result was seen.",
         "match_how": "How the result was paired with the call: id, order, name; NULL when it was not.",
         "latency_ms": "From the end of the call's answer to the request that carried the result.",
+        "exec_ms": "How long the tool itself ran, where the program that ran it told; the latest run counts.",
+        "exec_error": "Type and text of its failure, where that was told; NULL when it did not fail.",
         "n_tools": "Tools offered in that request.",
         "input_tokens": "Prompt tokens of that request.",
     },
     select="""
-SELECT tc.uid, e.uid, c.uid, tc.turn_no, tc.step_no, tc.ordinal, e.started_at,
-       COALESCE(e.response_model, e.request_model), tc.name, tc.arguments, tc.argument_state, tc.schema_state,
+SELECT e.uid || '.' || tc.choice || '.' || tc.ordinal, e.uid, c.uid, tc.turn_no, tc.step_no, tc.ordinal, e.started_at,
+       COALESCE(e.response_model, e.request_model), tc.name, tc.arguments,
+       CASE tc.argument_state WHEN 'ok' THEN tc.arguments WHEN 'empty' THEN '{}' ELSE tc.arguments_json END,
+       tc.argument_state, tc.schema_state,
        tc.schema_errors, tc.offered, tc.complete, tc.origin,
        CASE WHEN tc.argument_state IN ('ok', 'empty') AND tc.schema_state <> 'fail'
                  AND tc.offered AND tc.complete AND tc.origin <> 'leaked_text' THEN 0 ELSE 1 END,
        tc.quirks, e.outcome, COALESCE(tr.text, m.text, m.content), tr.is_error, tr.match_how, tr.latency_ms,
+       tx.exec_ms, CASE WHEN tx.is_error THEN COALESCE(tx.error_type || ': ', '') || COALESCE(tx.error_text, '') END,
        e.n_tools, e.input_tokens
 FROM tool_call tc
 JOIN exchange e ON e.id = tc.exchange_id
 LEFT JOIN conversation c ON c.id = tc.conversation_id
 LEFT JOIN tool_result tr ON tr.tool_call_id = tc.id
 LEFT JOIN message m ON m.id = tr.message_id
+LEFT JOIN tool_execution tx ON tx.id = (
+    SELECT x.id FROM tool_execution x WHERE x.tool_call_id = tc.id ORDER BY x.started_at DESC, x.id DESC LIMIT 1
+)
 WHERE e.run_id IS NULL
 """,
 )

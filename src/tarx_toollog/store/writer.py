@@ -10,21 +10,26 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from tarx_toollog.ids import uuid7
 from tarx_toollog.model import Choice, Exchange, Outcome, Request, ToolCall, ToolDefinition
 from tarx_toollog.store import linker
 from tarx_toollog.store.content import Content
-from tarx_toollog.store.links import link_values, relink_early, write_results
-from tarx_toollog.store.lookup import SqlLookup
+from tarx_toollog.store.context_budget import ContextBudgets
+from tarx_toollog.store.executions import attach_pending, write_execution
+from tarx_toollog.store.frames import ExecutionReport
+from tarx_toollog.store.links import link_values, write_results
+from tarx_toollog.store.lookup import Moment, SqlLookup
+from tarx_toollog.store.redactions import Redaction, write_marks
+from tarx_toollog.store.relink import has_later, relink
 from tarx_toollog.store.schema import (
     choice,
     exchange,
     node,
     run,
     tool_call,
+    tool_definition,
 )
 from tarx_toollog.store.turns import TurnKey, refresh_turns
-from tarx_toollog.store.verdicts import CallVerdict, judge_call
+from tarx_toollog.store.verdicts import CallVerdict, judge_calls
 
 
 class RawBodies(NamedTuple):
@@ -55,12 +60,14 @@ _BEGUN = (
         exchange.c.input_node_id,
         exchange.c.input_sem,
         node.c.hash,
+        node.c.sem,
         node.c.depth,
     )
     .select_from(exchange)
     .outerjoin(node, node.c.id == exchange.c.input_node_id)
     .where(exchange.c.id == sa.bindparam("exchange_id"))
 )
+_IS_KNOWN = sa.select(sa.literal(1)).where(tool_definition.c.name == sa.bindparam("name")).limit(1)
 _NEW_CHOICE = sa.insert(choice)
 _NEW_CALL = sa.insert(tool_call)
 
@@ -70,43 +77,74 @@ class Writer:
 
     Args:
         writer_id: Row of ``writer`` to sign with; None for replays and imports.
+        upstream: Base URL of the server that is meant where a tap did not know it.
     """
 
-    def __init__(self, writer_id: int | None = None) -> None:
+    def __init__(self, writer_id: int | None = None, *, upstream: str | None = None) -> None:
         self._writer_id = writer_id
+        self._budgets = ContextBudgets(upstream)
         self._content = Content()
         self._touched: set[TurnKey] = set()
+        self._late: set[int] = set()
+        self._displaced: set[int] = set()
+        self._called: set[int] = set()
 
     def forget(self) -> None:
         """Drop what is remembered of rows; call it after a rollback."""
         self._content.forget()
-        self._touched.clear()
+        self._budgets.forget()
+        for remembered in (self._touched, self._late, self._displaced, self._called):
+            remembered.clear()
 
-    def write(self, connection: sa.Connection, item: Exchange, raw: RawBodies | None = None) -> Stored:
-        """Write an exchange, whole or only begun, inside the caller's transaction; ``settle`` must follow."""
+    def write(
+        self,
+        connection: sa.Connection,
+        item: Exchange,
+        raw: RawBodies | None = None,
+        redaction: Redaction | None = None,
+    ) -> Stored:
+        """Write an exchange, whole or only begun, inside the caller's transaction; ``settle`` must follow.
+
+        Args:
+            connection: The writer's connection, in a transaction.
+            item: The exchange, redacted.
+            raw: Raw bodies to keep, redacted as well.
+            redaction: What was taken out of it; None when nothing was looked for.
+        """
         row = connection.execute(_KNOWN, {"uid": item.uid}).first()
         if row is not None and (row.outcome != Outcome.OPEN or item.outcome is Outcome.OPEN):
             return Stored(row.id, changed=False)
         exchange_id = self._begin(connection, item, raw) if row is None else int(row.id)
         if item.outcome is not Outcome.OPEN:
-            self._finish(connection, exchange_id, item, raw)
+            self._finish(connection, exchange_id, item, raw, redaction or Redaction(""))
+        if redaction is not None:
+            write_marks(connection, exchange_id, item, redaction)
         return Stored(exchange_id, changed=True)
 
+    def write_execution(self, connection: sa.Connection, report: ExecutionReport) -> None:
+        """Write what a program tells about the run of a tool; ``settle`` must follow."""
+        self._touched |= write_execution(connection, report, self._writer_id)
+
     def settle(self, connection: sa.Connection) -> None:
-        """Bring the turns up to date, once for all exchanges of a transaction; call it before the commit."""
+        """Bring links and turns up to date, once for all exchanges of a transaction; call it before the commit."""
+        self._touched |= relink(connection, self._content, self._late, self._displaced)
+        self._touched |= attach_pending(connection, self._called)
         refresh_turns(connection, self._touched)
-        self._touched.clear()
+        for remembered in (self._touched, self._late, self._displaced, self._called):
+            remembered.clear()
 
     def interrupt(self, connection: sa.Connection, condition: sa.ColumnElement[bool]) -> int:
         """Close the open exchanges that match as ``interrupted``; return how many there were."""
-        query = sa.select(exchange.c.id, exchange.c.conversation_id, exchange.c.turn_no).where(
-            exchange.c.outcome == Outcome.OPEN, condition
-        )
+        query = sa.select(
+            exchange.c.id, exchange.c.uid, exchange.c.started_at, exchange.c.conversation_id, exchange.c.turn_no
+        ).where(exchange.c.outcome == Outcome.OPEN, condition)
         rows = connection.execute(query).all()
         for row in rows:
             connection.execute(_UPDATE, {"exchange_id": row.id, "outcome": Outcome.INTERRUPTED})
-            if row.conversation_id is not None:
+            if row.conversation_id is not None and row.turn_no is not None:
                 self._touched.add((row.conversation_id, row.turn_no))
+                if has_later(connection, Moment(row.started_at, row.uid)):
+                    self._late.add(row.id)
         self.settle(connection)
         return len(rows)
 
@@ -123,16 +161,17 @@ class Writer:
         if item.run_uid is not None:
             values["run_id"] = connection.execute(_RUN, {"uid": item.run_uid}).scalar_one()
         else:
-            link = linker.link(item, SqlLookup(connection))
+            link = linker.link(item, SqlLookup(connection, Moment(item.started_at, item.uid)))
             values |= link_values(connection, item, link)
         exchange_id = int(connection.execute(_INSERT, values).scalar_one())
         if link is not None:
             if link.outer_id is not None:
                 connection.execute(_COUNT_INNER, {"exchange_id": link.outer_id})
-            self._touched |= write_results(
-                connection, self._content, exchange_id, values["conversation_id"], item, link.first_new
-            )
-            self._touched.add((values["conversation_id"], link.turn_no))
+            if link.turn_no is not None:
+                conversation_id = values["conversation_id"]
+                written = write_results(connection, self._content, exchange_id, conversation_id, item, link)
+                self._touched |= {*written.turns, (conversation_id, link.turn_no)}
+                self._displaced |= written.displaced
         return exchange_id
 
     def _request_values(self, connection: sa.Connection, request: Request) -> dict[str, Any]:
@@ -151,25 +190,36 @@ class Writer:
 
     # ---- finish -----------------------------------------------------------------------------------------------------
 
-    def _finish(self, connection: sa.Connection, exchange_id: int, item: Exchange, raw: RawBodies | None) -> None:
+    def _finish(
+        self,
+        connection: sa.Connection,
+        exchange_id: int,
+        item: Exchange,
+        raw: RawBodies | None,
+        redaction: Redaction,
+    ) -> None:
         values = _finish_values(item) | {"exchange_id": exchange_id}
         if raw is not None and raw.response is not None:
             values["raw_response_id"] = self._content.raw_body(connection, raw.response)
         begun = connection.execute(_BEGUN, {"exchange_id": exchange_id}).one()
         choices = item.response.choices if item.response else ()
-        for answer in choices:
-            self._write_choice(connection, exchange_id, answer)
+        if len(choices) > 1 or (choices and choices[0].index != 0):
+            for answer in choices:
+                self._write_choice(connection, exchange_id, answer)
         if choices:
             depth = 0 if begun.depth is None else begun.depth + 1
-            values["output_node_id"], _, values["output_sem"] = self._content.history(
-                connection, [choices[0].message], begun.input_node_id, begun.hash, begun.input_sem, depth
+            values["output_node_id"], _, _ = self._content.history(
+                connection, [choices[0].message], begun.input_node_id, begun.hash, begun.sem, depth
             )
-        self._write_calls(connection, exchange_id, begun, item)
+            # Not the meaning of the node: what the server keeps of the history comes before the request's own.
+            (values["output_sem"],) = linker.sem_chain([choices[0].message], begun.input_sem)
+        self._write_calls(connection, exchange_id, begun, item, redaction)
+        values |= self._budgets.values(connection, exchange_id, item)
         connection.execute(_UPDATE, values)
-        if begun.conversation_id is not None:
+        if begun.conversation_id is not None and begun.turn_no is not None:
             self._touched.add((begun.conversation_id, begun.turn_no))
-            if choices:
-                self._touched |= relink_early(connection, self._content, exchange_id, item, values["output_sem"])
+            if has_later(connection, Moment(item.started_at, item.uid)):
+                self._late.add(exchange_id)
 
     def _write_choice(self, connection: sa.Connection, exchange_id: int, answer: Choice) -> None:
         values = {
@@ -177,11 +227,13 @@ class Writer:
             "choice": answer.index,
             "message_id": self._content.message(connection, answer.message),
             "finish_reason": answer.finish_reason,
-            "finish_reason_raw": answer.finish_reason_raw,
+            "finish_reason_raw": _if_other(answer.finish_reason_raw, answer.finish_reason),
         }
         connection.execute(_NEW_CHOICE, values)
 
-    def _write_calls(self, connection: sa.Connection, exchange_id: int, begun: Any, item: Exchange) -> None:
+    def _write_calls(
+        self, connection: sa.Connection, exchange_id: int, begun: Any, item: Exchange, redaction: Redaction
+    ) -> None:
         answers = item.response.choices if item.response else ()
         calls = [call for answer in answers for call in (*answer.message.tool_calls, *answer.leaked_calls)]
         if not calls:
@@ -189,6 +241,7 @@ class Writer:
         offered: dict[str, ToolDefinition] = {}
         for tool in item.request.tools if item.request else ():
             offered.setdefault(tool.name, tool)
+        verdicts = {**judge_calls(item.request, item.response), **redaction.verdicts}
         place = {
             "exchange_id": exchange_id,
             "conversation_id": begun.conversation_id,
@@ -199,13 +252,17 @@ class Writer:
         for call in calls:
             definition = offered.get(call.name)
             definition_id = self._content.tool_definition(connection, definition) if definition else None
-            rows.append(_call_values(call, judge_call(call, offered), definition_id) | place)
+            known = definition is not None or connection.execute(_IS_KNOWN, {"name": call.name}).first() is not None
+            rows.append(
+                _call_values(call, verdicts[call.choice, call.ordinal], definition_id) | place | {"known": known}
+            )
         connection.execute(_NEW_CALL, rows)
+        if begun.conversation_id is not None:
+            self._called.add(exchange_id)
 
 
 def _call_values(call: ToolCall, verdict: CallVerdict, definition_id: int | None) -> dict[str, Any]:
-    return {
-        "uid": uuid7(),
+    values = {
         "choice": call.choice,
         "ordinal": call.ordinal,
         "wire_index": call.wire_index,
@@ -216,10 +273,12 @@ def _call_values(call: ToolCall, verdict: CallVerdict, definition_id: int | None
         "arguments": call.arguments,
         "origin": call.origin,
         "complete": call.complete,
-        "quirks": list(call.quirks),
         "emitted_ms": call.emitted_ms,
         **verdict._asdict(),
     }
+    if verdict.argument_state != "repaired":
+        values["arguments_json"] = None  # the string says it already, and a long text would be kept twice
+    return values
 
 
 def _begin_values(item: Exchange) -> dict[str, Any]:
@@ -238,7 +297,7 @@ def _begin_values(item: Exchange) -> dict[str, Any]:
         "n_messages": len(request.messages) if request else 0,
         "n_tool_calls": 0,
         "n_leaked_calls": 0,
-        "params": dict(request.params) if request else None,
+        "params": _params(request) if request else None,
         "layout": list(request.layout) or None if request else None,
         "request_model": request.model if request else None,
         "client_key": item.client_key,
@@ -246,8 +305,19 @@ def _begin_values(item: Exchange) -> dict[str, Any]:
         "upstream": item.upstream,
         "request_size": item.request_size,
         "response_size": 0,
-        "notes": list(item.notes),
+        "notes": list(item.notes) or None,
     }
+
+
+def _params(request: Request) -> dict[str, Any]:
+    params = dict(request.params)
+    if request.model is not None and params.get("model") == request.model:
+        del params["model"]  # it has a column of its own; ``reader.params_of`` puts it back
+    return params
+
+
+def _if_other(raw: str | None, normal: str | None) -> str | None:
+    return None if raw == normal else raw
 
 
 def _finish_values(item: Exchange) -> dict[str, Any]:
@@ -261,7 +331,7 @@ def _finish_values(item: Exchange) -> dict[str, Any]:
         "first_tool_ms": item.timing.first_tool_ms,
         "total_ms": item.timing.total_ms,
         "response_size": item.response_size,
-        "notes": list(item.notes),
+        "notes": list(item.notes) or None,
     }
     if response is None:
         return values
@@ -274,9 +344,9 @@ def _finish_values(item: Exchange) -> dict[str, Any]:
         "predicted_ms": response.predicted_ms,
         "error_body": None if response.error is None else dict(response.error),
         "error_in_stream": response.error_in_stream,
-        "response_extra": dict(response.extra),
+        "response_extra": dict(response.extra) or None,
         "finish_reason": first.finish_reason if first else None,
-        "finish_reason_raw": first.finish_reason_raw if first else None,
+        "finish_reason_raw": _if_other(first.finish_reason_raw, first.finish_reason) if first else None,
         "n_tool_calls": sum(len(answer.message.tool_calls) for answer in response.choices),
         "n_leaked_calls": sum(len(answer.leaked_calls) for answer in response.choices),
     }

@@ -33,6 +33,9 @@ from tarx_toollog.wire.fields import index_or_none, text_or_none
 _MARKS = re.compile(r'["\\{}\[\]]')
 _KNOWN_KEYS = frozenset({"index", "id", "type", "function", "custom"})
 NO_OFFER: frozenset[str] = frozenset()
+MAX_CALLS = 1024  # of one choice: each becomes a row, and a hostile server must not make millions of them
+MAX_NAME = 1024  # characters of a name; OpenAI allows 64
+TOO_MANY_CALLS = "too_many_calls"  # quirk of the last call that is kept
 
 
 @dataclass(slots=True)
@@ -91,10 +94,12 @@ class Fragment:
         if call_id is not None and (isinstance(call_id, bool) or not isinstance(call_id, str | int | float)):
             call_id = None
             quirks.append("id_invalid")
+        name = text_or_none(function.get("name")) or ""
+        quirks += ["name_cut"] if len(name) > MAX_NAME else []
         fragment = cls(
             index=index_or_none(entry.get("index")),
             call_id=None if call_id == "" else call_id,
-            name=text_or_none(function.get("name")) or "",
+            name=name[:MAX_NAME],
             arguments=arguments,
             type=text_or_none(entry.get("type")) or ("custom" if origin == "custom" else "function"),
             origin=origin,
@@ -197,13 +202,18 @@ class CallAssembler:
         self._offered = offered
         self._by_index: dict[int, CallDraft] = {}
         self._by_id: dict[Json, CallDraft] = {}
+        self._is_full = False
 
     def add(self, fragment: Fragment, offset_ns: int | None = None) -> None:
-        """Take the next fragment."""
+        """Take the next fragment; none from the one on that would open a call too many."""
         draft = self._current(fragment)
-        if draft is None and not fragment.opens:
+        if self._is_full or (draft is None and not fragment.opens):
             return
         if draft is None or self._opens_new(draft, fragment):
+            if len(self.drafts) >= MAX_CALLS:
+                self._is_full = True
+                self.drafts[-1].note(TOO_MANY_CALLS)
+                return
             draft = self._open(fragment, offset_ns, occupied=draft is not None)
         if fragment.index is None and fragment.origin != "legacy_function":
             draft.note("index_missing")
@@ -280,8 +290,9 @@ class CallAssembler:
         if not draft.name:
             draft.name = join_surrogates(name)
         elif self._is_split_name(draft.name, name) or (name != draft.name and draft.is_blank):
-            draft.name = join_surrogates(draft.name + name)
-            draft.note("name_split")
+            joined = join_surrogates(draft.name + name)
+            draft.name = joined[:MAX_NAME]
+            draft.note("name_split" if len(joined) <= MAX_NAME else "name_cut")
         else:
             draft.note("name_repeated" if name == draft.name else "name_changes_mid_call")
 
@@ -309,9 +320,11 @@ def settle(
         ending: How the choice ended; left out for calls in the history of a request.
     """
     real = [draft for draft in drafts if not draft.is_ghost]
+    if len(real) > MAX_CALLS:
+        real[MAX_CALLS - 1].note(TOO_MANY_CALLS)
     times = Counter(str(draft.call_id) for draft in real if draft.call_id is not None)
     calls = []
-    for ordinal, draft in enumerate(real):
+    for ordinal, draft in enumerate(real[:MAX_CALLS]):
         id_state = _id_state(draft, times)
         _note_oddities(draft, id_state, ending)
         calls.append(
@@ -324,7 +337,7 @@ def settle(
                 ordinal=ordinal,
                 wire_index=draft.index,
                 origin=draft.origin,
-                complete=ending is None or _is_whole(draft.arguments, ending),
+                complete=ending is None or _is_whole(draft, ending, is_last=draft is real[-1]),
                 quirks=tuple(draft.quirks),
                 emitted_ms=None if draft.emitted_ns is None else draft.emitted_ns / 1e6,
             )
@@ -334,10 +347,10 @@ def settle(
 
 def whole_calls(entries: Sequence[Json]) -> list[CallDraft]:
     """Read the ``tool_calls`` of a message that is not streamed: every entry is one call."""
-    drafts = []
+    drafts: list[CallDraft] = []
     for entry in entries:
         fragment = Fragment.read(entry)
-        if fragment is not None:
+        if fragment is not None and len(drafts) <= MAX_CALLS:  # one too many, so that settle notes it
             assembler = CallAssembler()
             assembler.add(fragment)
             for draft in assembler.drafts:
@@ -367,14 +380,15 @@ def _note_oddities(draft: CallDraft, id_state: IdState, ending: CallEnding | Non
         draft.note("name_missing")
     if not draft.arguments_seen:
         draft.note("arguments_missing")
-    if ending is not None and ending.finish_reason == "stop":
+    # A call that the server carries out itself need not stop the answer.
+    if ending is not None and ending.finish_reason == "stop" and draft.origin != "server_side":
         draft.note("finish_reason_lies")
 
 
-def _is_whole(arguments: str, ending: CallEnding) -> bool:
-    if ending.cut:
-        return False
-    return not ending.limited or parse_arguments(arguments, complete=False).value is not None
+def _is_whole(draft: CallDraft, ending: CallEnding, *, is_last: bool) -> bool:
+    if draft.origin == "custom":  # any text may be its whole input
+        return not ending.cut and not (ending.limited and is_last)
+    return not ending.cut and (not ending.limited or parse_arguments(draft.arguments, complete=False).value is not None)
 
 
 def _dump(value: Json) -> str:

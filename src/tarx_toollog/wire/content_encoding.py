@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 MAX_OUTPUT = 32 * 1024 * 1024  # as much as the largest body that we would decode uncompressed
 MAX_RATIO = 200  # JSON compresses 5 to 30 times; deflate itself ends at about 1030
 MIN_LIMIT = 64 * 1024  # small repetitive bodies may exceed the ratio without doing harm
+_BLOCK = 16 * 1024  # bytes given to zlib at a time: it copies what it leaves, once for every member of a gzip body
 
 
 class DecodedBody(NamedTuple):
@@ -40,6 +41,7 @@ class _Zlib:
         self._deflate = encoding == "deflate"
         self._head = b""
         self._inner = None if self._deflate else zlib.decompressobj(wbits=31)
+        self._padded = False
         self.finished = False
 
     def feed(self, data: bytes, room: int) -> bytes:
@@ -52,20 +54,27 @@ class _Zlib:
             wrapped = data[0] & 0x0F == 8 and int.from_bytes(data[:2], "big") % 31 == 0
             self._inner = zlib.decompressobj(wbits=15 if wrapped else -15)
         output = bytearray()
-        while data and len(output) < room:
-            if self._inner.eof:
+        for start in range(0, len(data), _BLOCK):
+            self._inner = self._feed_block(self._inner, data[start : start + _BLOCK], output, room)
+        self.finished = self._inner.eof
+        return bytes(output)
+
+    def _feed_block(self, inner: "zlib._Decompress", data: bytes, output: bytearray, room: int) -> "zlib._Decompress":
+        """Decode a block to the end of ``output``; return the decompressor that goes on."""
+        while data and len(output) < room and not self._padded:
+            if inner.eof:
                 if self._deflate or data[0] != 0x1F:
-                    break  # padding after the last member is common and harmless
-                self._inner = zlib.decompressobj(wbits=31)
-            before = self._inner.copy()
+                    self._padded = True  # what follows the last member is common and harmless
+                    break
+                inner = zlib.decompressobj(wbits=31)
+            before = inner.copy()
             try:
-                output += self._inner.decompress(data, room - len(output))
+                output += inner.decompress(data, room - len(output))
             except zlib.error as error:
                 output += _until_fault(before, data, room - len(output))
                 raise _EncodingError(bytes(output)) from error
-            data = self._inner.unused_data if self._inner.eof else self._inner.unconsumed_tail
-        self.finished = self._inner.eof
-        return bytes(output)
+            data = inner.unused_data if inner.eof else inner.unconsumed_tail
+        return inner
 
 
 class _Brotli:
@@ -77,7 +86,7 @@ class _Brotli:
 
     def feed(self, data: bytes, room: int) -> bytes:
         try:
-            output: bytes = self._inner.process(data, output_buffer_limit=room)
+            output = bytearray(self._inner.process(data, output_buffer_limit=room))
             while len(output) < room:
                 more = self._inner.process(b"", output_buffer_limit=room - len(output))
                 if not more:
@@ -85,7 +94,7 @@ class _Brotli:
                 output += more
         except (self._error, TypeError) as error:  # TypeError: versions before 1.2 cannot bound the output
             raise _EncodingError(b"") from error
-        return output
+        return bytes(output)
 
     @property
     def finished(self) -> bool:

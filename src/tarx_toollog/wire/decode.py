@@ -16,8 +16,10 @@ from typing import Any, NamedTuple, TypeVar
 
 from tarx_toollog.canonical import InvalidJsonError
 from tarx_toollog.model import Exchange, Request, Response, Timing
+from tarx_toollog.wire.calls import TOO_MANY_CALLS
 from tarx_toollog.wire.content_encoding import ContentDecoder, decode_content
 from tarx_toollog.wire.fields import MAX_HINT, MAX_NOTE, DecodeContext, dict_or_empty, read_json, text_or_none
+from tarx_toollog.wire.leaked import with_leaked_calls
 from tarx_toollog.wire.openai_fields import error_from_text, text_of
 from tarx_toollog.wire.outcome import FIRST_ERROR_STATUS, judge
 from tarx_toollog.wire.protocols import UNKNOWN_PROTOCOL, WireProtocol, is_model_route, protocol_for, route_of
@@ -28,6 +30,7 @@ __all__ = ["UNKNOWN_PROTOCOL", "decode", "is_model_route"]
 _STREAM_TYPES = ("text/event-stream", "application/x-ndjson", "application/jsonl")
 _STREAM_HEADS = (b"data:", b"event:", b":", b"id:", b"retry:", b"error:")
 _HINT_KEYS = ("conversation_id", "session_id", "thread_id")
+_PIECE = 64 * 1024  # bytes of a stream read at a time: the events of a larger piece would take many times its size
 _HEAD_SIZE = 64  # enough for white space, a byte order mark and the name of a field
 
 T = TypeVar("T")
@@ -102,16 +105,29 @@ class _Decoded(NamedTuple):
 
 def _bodies(raw: RawExchange, protocol: WireProtocol, context: DecodeContext) -> _Decoded:
     body = _guarded(context, "request", partial(_request_json, raw, context))
-    if body is not None and not _guarded(context, "protocol", lambda: protocol.accepts(body or {})):
+    if body is not None and _guarded(context, "protocol", partial(protocol.accepts, body)) is False:
         context.note("not_this_protocol", protocol.name)
         return _Decoded(None)
     request = None
     if body is not None:
         request = _guarded(context, "request", partial(protocol.decode_request, body, context))
-    if request is not None:
+    if request is not None and body is not None:
+        _guarded(context, "request_body", partial(_note_loss, request, body, protocol, context))
         context.offered = frozenset(tool.name for tool in request.tools if tool.name)
     response = _guarded(context, "response", partial(_response, raw, protocol, context))
-    return _Decoded(protocol, request, response)
+    if response is None:
+        return _Decoded(protocol, request)
+    last_calls = (choice.message.tool_calls[-1:] for choice in response.choices)
+    if any(TOO_MANY_CALLS in call.quirks for last in last_calls for call in last):
+        context.note(TOO_MANY_CALLS)
+    complete = _guarded(context, "leaked_calls", partial(with_leaked_calls, response, context))
+    return _Decoded(protocol, request, complete or response)
+
+
+def _note_loss(request: Request, body: dict[str, Any], protocol: WireProtocol, context: DecodeContext) -> None:
+    """Note a request that its parts do not make again: the store keeps these, and the raw bytes only when noted."""
+    if protocol.request_body(request) != body:
+        context.note("request_not_exact")
 
 
 def _guarded(context: DecodeContext, what: str, read: Callable[[], T]) -> T | None:
@@ -161,8 +177,10 @@ def _response(raw: RawExchange, protocol: WireProtocol, context: DecodeContext) 
 def _streamed(chunks: list[Chunk], protocol: WireProtocol, context: DecodeContext) -> Response | None:
     stream = protocol.stream(context)
     for chunk in chunks:
-        # Guarded one by one: a fault of a decoder in one piece must not cost the rest of the answer.
-        _guarded(context, "stream", partial(stream.receive_data, chunk.data, chunk.offset_ns))
+        for start in range(0, len(chunk.data), _PIECE):
+            # Guarded one by one: a fault of a decoder in one piece must not cost the rest of the answer.
+            piece = chunk.data[start : start + _PIECE]
+            _guarded(context, "stream", partial(stream.receive_data, piece, chunk.offset_ns))
     return _guarded(context, "stream_end", stream.close)
 
 

@@ -4,13 +4,16 @@ A server may put anything anywhere. These readers return the value when it has t
 promises, and None otherwise, so that the decoders can be written without a type test on every line.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from tarx_toollog.canonical import InvalidJsonError, Json, parse_json
+from tarx_toollog.canonical import MAX_DEPTH, InvalidJsonError, Json, parse_json
 
 MAX_NOTE = 200
+MAX_DETAILS = 8  # of one code: a stream of millions of faults is one fault, and its notes must fit into a row
 MAX_HINT = 256  # a conversation id is a name, not a text
+_MAX_INDEX = 2**31  # what an integer column of PostgreSQL holds
 _MAX_COUNT = 2**53  # beyond it no token count is real, and SQLite would refuse the row at 2**63
 
 
@@ -22,11 +25,18 @@ class DecodeContext:
     """Seed of minted call ids: the same exchange decoded twice gives the same ids."""
     offered: frozenset[str] = frozenset()
     """Names of the tools that the request offered; they decide whether half a name is a name."""
+    output_limit: int | None = None
+    """The request's limit of output tokens, for a protocol whose servers do not always say that they reached it."""
     notes: list[str] = field(default_factory=list)
+    _details: Counter[str] = field(default_factory=Counter, repr=False)
 
     def note(self, code: str, detail: str = "") -> None:
-        """Add a remark once; ``detail`` is cut, because it may quote the body."""
+        """Add a remark once; ``detail`` is cut, because it may quote the body. Of many details the first are kept."""
         text = f"{code}:{detail}"[:MAX_NOTE] if detail else code
+        if detail and text not in self.notes:
+            self._details[code] += 1
+            if self._details[code] > MAX_DETAILS:
+                text = f"notes_dropped:{code}"
         if text not in self.notes:
             self.notes.append(text)
 
@@ -44,6 +54,14 @@ def dict_or_empty(value: Json) -> dict[str, Any]:
 def list_or_empty(value: Json) -> list[Any]:
     """Return a list as it is, an empty one for anything else."""
     return value if isinstance(value, list) else []
+
+
+def objects_of(entries: list[Json], what: str, context: DecodeContext) -> list[dict[str, Any]]:
+    """Return those entries of a list that are objects; the others are noted as ``what``."""
+    for number, entry in enumerate(entries):
+        if not isinstance(entry, dict):
+            context.note(f"{what}_not_object", str(number))
+    return [entry for entry in entries if isinstance(entry, dict)]
 
 
 def count_or_none(value: Json) -> int | None:
@@ -68,8 +86,8 @@ def index_or_none(value: Json) -> int | None:
     if isinstance(value, bool):
         return None
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 16:
-        return int(value)
-    return value if isinstance(value, int) and abs(value) < _MAX_COUNT else None
+        value = int(value)
+    return value if isinstance(value, int) and abs(value) < _MAX_INDEX else None
 
 
 def is_simple(value: Json) -> bool:
@@ -84,11 +102,11 @@ def read_json(data: bytes, context: DecodeContext) -> Json:
         InvalidJsonError: Not JSON even so.
     """
     try:
-        return parse_json(data)
+        return parse_json(data, max_depth=MAX_DEPTH)
     except InvalidJsonError:
         text = data.decode("utf-8-sig", errors="replace")
         if "\N{REPLACEMENT CHARACTER}" not in text:
             raise
-        value = parse_json(text)
+        value = parse_json(text, max_depth=MAX_DEPTH)
         context.note("not_utf8")
         return value

@@ -6,7 +6,7 @@ says stays in ``params`` as it came. Messages keep their wire form in ``raw``; e
 it. Every local server speaks this protocol, each in its own way: see ``calls`` for what that does to calls.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any, Literal
 
 from tarx_toollog.canonical import Json
@@ -26,7 +26,7 @@ from tarx_toollog.wire.openai_fields import (
     timing_of,
     usage_of,
 )
-from tarx_toollog.wire.openai_stream import ChatStream
+from tarx_toollog.wire.openai_stream import MAX_CHOICES, ChatStream
 
 __all__ = ["OpenAIChat", "message_from_raw", "tool_from_raw"]
 
@@ -76,16 +76,20 @@ class OpenAIChat:
         """Read the body of an answer that is not streamed, or of an error."""
         timings = body.get("timings")
         extra = first_extra(body.items(), TOP_LEVEL_KEYS)
-        choices = []
+        choices: dict[int, Choice] = {}
         for position, entry in enumerate(list_or_empty(body.get("choices"))):
-            if isinstance(entry, dict):
-                choice = _choice(entry, position, context)
-                choices.append(choice)
-                _keep_choice_fields(entry, choice.index, extra, context)
+            if not isinstance(entry, dict):
+                continue
+            if len(choices) >= MAX_CHOICES:
+                context.note("too_many_choices")
+                break
+            index = _free_index(entry, position, choices, context)
+            choices[index] = _choice(entry, index, context)
+            _keep_choice_fields(entry, index, extra, context)
         return Response(
             response_id=text_or_none(body.get("id")),
             model=text_or_none(body.get("model")),
-            choices=tuple(choices),
+            choices=tuple(choices.values()),
             usage=usage_of(body.get("usage"), timings),
             terminated=bool(choices),
             prompt_ms=timing_of(timings, "prompt_ms"),
@@ -144,9 +148,17 @@ def _messages(entries: list[Json], context: DecodeContext) -> list[Message]:
     return messages
 
 
-def _choice(entry: dict[str, Any], position: int, context: DecodeContext) -> Choice:
+def _free_index(entry: dict[str, Any], position: int, taken: Container[int], context: DecodeContext) -> int:
+    """Return the index of a choice; another one than the server's if that was given twice."""
     index = index_or_none(entry.get("index"))
     index = position if index is None else index
+    while index in taken:
+        context.note("choice_index_repeated")
+        index += 1
+    return index
+
+
+def _choice(entry: dict[str, Any], index: int, context: DecodeContext) -> Choice:
     raw = dict_or_empty(entry.get("message"))
     finish_reason_raw = text_or_none(entry.get("finish_reason"))
     finish_reason = normal_finish_reason(finish_reason_raw)

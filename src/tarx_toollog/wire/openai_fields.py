@@ -25,7 +25,7 @@ REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
 """llama.cpp and older vLLM; newer vLLM, Ollama and LocalAI; servers that follow Ollama's own API."""
 RESULT_ROLES = frozenset({"tool", "function"})
 """A message of these roles is one tool result; the second is the legacy form."""
-TOP_LEVEL_KEYS = frozenset({"id", "model", "choices", "usage", "error"})
+TOP_LEVEL_KEYS = frozenset({"id", "model", "choices", "usage", "error", "object"})
 CHOICE_KEYS = frozenset({"index", "message", "delta", "finish_reason", "error"})
 
 _FINISH_REASONS = {
@@ -50,11 +50,14 @@ def normal_finish_reason(raw: str | None) -> str | None:
 def usage_of(usage: Json, timings: Json) -> Usage | None:
     """Return the token counts from ``usage``, else from ``timings``, else None."""
     counts = dict_or_empty(usage)
+    # The first names are those of chat completions, the second those of Responses.
+    of_input = dict_or_empty(counts.get("prompt_tokens_details", counts.get("input_tokens_details")))
+    of_output = dict_or_empty(counts.get("completion_tokens_details", counts.get("output_tokens_details")))
     read = Usage(
         input_tokens=count_or_none(counts.get("prompt_tokens", counts.get("input_tokens"))),
         output_tokens=count_or_none(counts.get("completion_tokens", counts.get("output_tokens"))),
-        cached_tokens=count_or_none(dict_or_empty(counts.get("prompt_tokens_details")).get("cached_tokens")),
-        reasoning_tokens=count_or_none(dict_or_empty(counts.get("completion_tokens_details")).get("reasoning_tokens")),
+        cached_tokens=count_or_none(of_input.get("cached_tokens")),
+        reasoning_tokens=count_or_none(of_output.get("reasoning_tokens")),
     )
     if read.input_tokens or read.output_tokens:
         return read
@@ -122,7 +125,7 @@ def message_from_raw(raw: Mapping[str, Any], *, seed: str | None = None, choice:
         'Hello'
     """
     drafts = call_drafts(raw)
-    return build_message(raw, settle(drafts, seed=_seed(raw, drafts, seed), choice=choice))
+    return build_message(raw, settle(drafts, seed=call_seed(raw, drafts, seed), choice=choice))
 
 
 def build_message(raw: Mapping[str, Any], calls: tuple[ToolCall, ...]) -> Message:
@@ -130,7 +133,7 @@ def build_message(raw: Mapping[str, Any], calls: tuple[ToolCall, ...]) -> Messag
     role = text_or_none(raw.get("role")) or ""
     text = text_of(raw.get("content"))
     # Ollama's own API names the tool instead of the call.
-    name = text_or_none(raw.get("name")) or text_or_none(raw.get("tool_name"))
+    name = text_or_none(raw.get("name")) or text_or_none(raw.get("tool_name")) or None
     call_id = id_text(raw.get("tool_call_id"))
     return Message(
         role=role,
@@ -177,6 +180,16 @@ def first_extra(values: Iterable[tuple[str, Json]], known: frozenset[str]) -> di
     return {key: value for key, value in values if key not in known and value is not None}
 
 
+def call_seed(raw: Mapping[str, Any], drafts: Sequence[CallDraft], seed: str | None = None) -> str:
+    """Return the seed of the ids that are minted for the calls of a message: ``seed``, else the message itself."""
+    if seed is not None or all(draft.call_id is not None for draft in drafts):
+        return seed or ""  # no id will be minted, so the message need not be hashed
+    try:
+        return canonical_json(raw).decode("ascii")
+    except InvalidJsonError:
+        return ""
+
+
 def _object_text(content: Json) -> str:
     try:
         return json_text(content)
@@ -191,12 +204,3 @@ def _part_text(part: Json) -> str:
     if isinstance(part, dict) and str(part.get("type", "text")) in ("text", "input_text", "output_text"):
         return text_or_none(part.get("text")) or ""
     return ""
-
-
-def _seed(raw: Mapping[str, Any], drafts: Sequence[CallDraft], seed: str | None) -> str:
-    if seed is not None or all(draft.call_id is not None for draft in drafts):
-        return seed or ""  # no id will be minted, so the message need not be hashed
-    try:
-        return canonical_json(raw).decode("ascii")
-    except InvalidJsonError:
-        return ""

@@ -14,16 +14,16 @@ Concatenation happens once, at the end; pieces are collected in lists, so time i
 from dataclasses import dataclass, field
 from typing import Any
 
-from tarx_toollog.canonical import InvalidJsonError, Json, join_surrogates
+from tarx_toollog.canonical import Json, join_surrogates
 from tarx_toollog.model import Choice, Response
 from tarx_toollog.wire.calls import CallAssembler, Fragment, settle
+from tarx_toollog.wire.events import read_error, read_objects
 from tarx_toollog.wire.fields import (
     DecodeContext,
     dict_or_empty,
     index_or_none,
     is_simple,
     list_or_empty,
-    read_json,
     text_or_none,
 )
 from tarx_toollog.wire.openai_fields import (
@@ -32,7 +32,6 @@ from tarx_toollog.wire.openai_fields import (
     TOP_LEVEL_KEYS,
     build_message,
     ending_of,
-    error_from_text,
     error_of,
     first_extra,
     native_or_legacy,
@@ -45,7 +44,7 @@ from tarx_toollog.wire.sse import SseEvent, SseSplitter
 
 _TEXT_KEYS = ("content", *REASONING_KEYS, "refusal")
 _DELTA_KEYS = frozenset({*_TEXT_KEYS, "role", "tool_calls", "function_call"})
-_MAX_CHOICES = 128  # a garbled index per chunk must not make a choice per chunk
+MAX_CHOICES = 128  # a garbled index per chunk must not make a choice per chunk
 
 
 @dataclass(slots=True)
@@ -106,45 +105,14 @@ class ChatStream:
     def _take_event(self, event: SseEvent) -> None:
         if event.cut:
             self._context.note("event_cut")
-        data = event.data.strip()
-        if data == b"[DONE]":
-            self._done = True
-        elif event.event == "error":
-            self._take_error_event(data)
-        elif data:
-            for chunk in self._read(data):
+        if event.event == "error" and event.data.strip() != b"[DONE]":
+            self._set_error(read_error(event.data, self._context))
+            return
+        for chunk in read_objects(event.data, self._context):
+            if chunk is None:
+                self._done = True
+            else:
                 self._take_chunk(chunk, event.offset_ns)
-
-    def _read(self, data: bytes) -> list[dict[str, Any]]:
-        try:
-            values = [read_json(data, self._context)]
-        except InvalidJsonError as error:
-            lines = [line for line in data.split(b"\n") if line.strip()]
-            if len(lines) < 2:
-                self._context.note("event_unreadable", str(error))
-                return []
-            # A server that forgets the blank lines between its events: each line is one.
-            return [chunk for line in lines for chunk in self._read_line(line.strip())]
-        if not isinstance(values[0], dict):
-            self._context.note("event_not_object")
-        return [value for value in values if isinstance(value, dict)]
-
-    def _read_line(self, line: bytes) -> list[dict[str, Any]]:
-        if line == b"[DONE]":
-            self._done = True
-            return []
-        self._context.note("events_not_separated")
-        return self._read(line)
-
-    def _take_error_event(self, data: bytes) -> None:
-        try:
-            value = read_json(data, self._context)
-        except InvalidJsonError:
-            value = data.decode("utf-8", errors="replace")
-        if isinstance(value, dict):
-            self._set_error(error_of(value) or value)
-        else:
-            self._set_error(error_from_text(str(value)))
 
     def _set_error(self, error: Any) -> None:
         if self._error is None:  # the first one is the cause, later ones follow from it
@@ -188,7 +156,7 @@ class ChatStream:
     def _draft(self, index: int) -> _ChoiceDraft | None:
         draft = self._choices.get(index)
         if draft is None:
-            if len(self._choices) >= _MAX_CHOICES:
+            if len(self._choices) >= MAX_CHOICES:
                 self._context.note("too_many_choices")
                 return None
             offered = self._context.offered

@@ -13,8 +13,11 @@ from typing import Any, Literal, Protocol
 
 from tarx_toollog.model import Message, Request, Response, ToolDefinition
 from tarx_toollog.registry import Registry
+from tarx_toollog.wire.anthropic_messages import AnthropicMessages
 from tarx_toollog.wire.fields import DecodeContext
+from tarx_toollog.wire.ollama_chat import OllamaChat
 from tarx_toollog.wire.openai_chat import OpenAIChat
+from tarx_toollog.wire.openai_responses import OpenAIResponses
 
 UNKNOWN_PROTOCOL = "unknown"
 
@@ -70,7 +73,14 @@ class WireProtocol(Protocol):
 
 _OPENAI_CHAT = OpenAIChat()
 WIRE_PROTOCOLS: Registry[WireProtocol] = Registry(
-    "tarx_toollog.wire_protocols", "wire protocol", {"openai_chat": _OPENAI_CHAT}
+    "tarx_toollog.wire_protocols",
+    "wire protocol",
+    {
+        "openai_chat": _OPENAI_CHAT,
+        "openai_responses": OpenAIResponses(),
+        "anthropic_messages": AnthropicMessages(),
+        "ollama_chat": OllamaChat(),
+    },
 )
 
 # Routes beside the chat ones: they carry messages, but nobody answers them.

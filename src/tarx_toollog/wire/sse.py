@@ -14,6 +14,7 @@ llama.cpp servers send, is an event named ``error``.
 from dataclasses import dataclass
 
 DEFAULT_MAX_EVENT_SIZE = 16 * 1024 * 1024  # far above any real event; protects the memory of the host
+_BLOCK = 64 * 1024  # bytes cut into lines at a time: a list of all lines of a large piece takes many times its size
 _FIELD_ROOM = 64  # a line may be longer than its value by the name of its field
 _BOM = b"\xef\xbb\xbf"
 
@@ -55,16 +56,27 @@ class SseSplitter:
         self._after_cr = False
         self._offset_ns = 0
         self._event = ""
-        self._data: list[bytes] = []
-        self._size = 0
+        self._data = bytearray()  # every line of it with an LF; a list of lines would take many times the size
         self._cut = False
 
     def receive_data(self, data: bytes, offset_ns: int = 0) -> list[SseEvent]:
         """Take the next piece of the stream and return the events that it completes."""
         events: list[SseEvent] = []
-        if not data:
-            return events
-        self._offset_ns = offset_ns
+        if data:
+            self._offset_ns = offset_ns
+        for start in range(0, len(data), _BLOCK):
+            self._take_block(data[start : start + _BLOCK], events)
+        return events
+
+    def close(self) -> list[SseEvent]:
+        """Return what is left when the stream is over: an event without its last blank line."""
+        events: list[SseEvent] = []
+        if self._line:
+            self._end_line(events)
+        self._dispatch(events)
+        return events
+
+    def _take_block(self, data: bytes, events: list[SseEvent]) -> None:
         if self._after_cr and data[0] == 0x0A:
             data = data[1:]  # second half of a CRLF that the chunks tore apart
         self._after_cr = False
@@ -76,15 +88,6 @@ class SseSplitter:
             else:
                 self._after_cr = False
                 self._grow_line(piece)
-        return events
-
-    def close(self) -> list[SseEvent]:
-        """Return what is left when the stream is over: an event without its last blank line."""
-        events: list[SseEvent] = []
-        if self._line:
-            self._end_line(events)
-        self._dispatch(events)
-        return events
 
     def _grow_line(self, piece: bytes) -> None:
         room = self._max_line - len(self._line)
@@ -108,27 +111,27 @@ class SseSplitter:
 
     def _take_field(self, name: bytes, value: bytes, cut: bool) -> None:
         if name == b"event":
+            self._cut = self._cut or cut
             self._event = value.decode("utf-8", errors="replace")
         elif name in (b"data", b"error"):
             if name == b"error":
                 self._event = "error"
             self._cut = self._cut or cut
-            room = self._max_event_size - self._size
+            room = self._max_event_size - len(self._data)
             if room < len(value):
                 self._cut = True
                 value = value[: max(room, 0)]
             if room >= 0:
-                self._data.append(value)
-                self._size += len(value) + 1  # the LF that joins it to the next line
+                self._data += value
+                self._data += b"\n"
 
     def _dispatch(self, events: list[SseEvent]) -> None:
         if self._data or self._event:
-            data = b"\n".join(self._data)
-            events.append(SseEvent(self._event, data, self._offset_ns, self._cut))
+            del self._data[-1:]  # the LF of the last line ends it and joins nothing
+            events.append(SseEvent(self._event, bytes(self._data), self._offset_ns, self._cut))
         self._forget_event()
 
     def _forget_event(self) -> None:
         self._event = ""
-        self._data = []
-        self._size = 0
+        self._data.clear()
         self._cut = False

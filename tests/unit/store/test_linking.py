@@ -188,10 +188,7 @@ def test_writing_an_exchange_twice_changes_nothing(log: ToolLog) -> None:
     log.write([one])
     log.write([one])
 
-    assert [(1, 1, 1)] == rows(
-        log,
-        "SELECT (SELECT COUNT(*) FROM exchange), (SELECT COUNT(*) FROM tool_call), (SELECT COUNT(*) FROM choice)",
-    )
+    assert [(1, 1)] == rows(log, "SELECT (SELECT COUNT(*) FROM exchange), (SELECT COUNT(*) FROM tool_call)")
 
 
 def test_an_exchange_is_first_open_then_finished(log: ToolLog) -> None:

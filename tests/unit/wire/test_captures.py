@@ -8,7 +8,7 @@ import pytest
 
 from tarx_toollog.model import Exchange
 from tarx_toollog.wire.decode import decode
-from tests.support.captures import CAPTURES, chat_captures, golden_path, load_raw, split_at, summary
+from tests.support.captures import CAPTURES, golden_path, load_raw, split_at, summary, wire_captures
 
 
 def golden(name: str) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def as_json(exchange: Exchange) -> dict[str, Any]:
     return loaded
 
 
-@pytest.mark.parametrize("name", chat_captures())
+@pytest.mark.parametrize("name", wire_captures())
 def test_a_capture_decodes_to_its_golden_summary_however_it_is_cut(name: str) -> None:
     raw = load_raw(name)
     size = len(raw.response_body)
@@ -39,7 +39,7 @@ def test_a_capture_decodes_to_its_golden_summary_however_it_is_cut(name: str) ->
 def test_every_capture_has_a_golden_summary_and_every_summary_a_capture() -> None:
     goldens = {path.name.removesuffix(".expected.json") for path in CAPTURES.glob("*.expected.json")}
 
-    assert set(chat_captures()) == goldens
+    assert set(wire_captures()) == goldens
 
 
 @pytest.mark.parametrize(

@@ -291,6 +291,10 @@ class Broken:
         self._fail("decode_request")
         return Request("m", (), (), body)
 
+    def request_body(self, request: Request) -> dict[str, Any]:
+        self._fail("request_body")
+        return dict(request.params)
+
     def decode_response(self, body: dict[str, Any], context: DecodeContext) -> Response:
         self._fail("decode_response")
         return Response(terminated=True)
@@ -312,6 +316,8 @@ class Broken:
     [
         ("matches", "decode_error:protocol:RuntimeError:bug"),
         ("decode_request", "decode_error:request:RuntimeError:bug"),
+        ("accepts", "decode_error:protocol:RuntimeError:bug"),
+        ("request_body", "decode_error:request_body:RuntimeError:bug"),
         ("decode_response", "decode_error:response:RuntimeError:bug"),
         ("stream", "decode_error:response:RuntimeError:bug"),
         ("receive_data", "decode_error:stream:RuntimeError:bug"),

@@ -1,105 +1,75 @@
-"""The assembly rule against the streams that servers really send, each whole and byte by byte."""
+"""All torture cases of all protocols against the decoder: whole, byte by byte, and cut anywhere.
 
-import json
+What chat completions have of their own follows below; the other protocols have test files of their own beside this.
+"""
+
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tarx_toollog.model import Exchange, Message, Outcome, ToolCall
+from tarx_toollog.model import Exchange, Outcome
 from tarx_toollog.wire.decode import decode
 from tarx_toollog.wire.openai_chat import message_from_raw
-from tarx_toollog.wire.raw import Begin, Chunk, End, RawExchange, ResponseStart
-from tests.support.captures import CAPTURES, split_at
+from tarx_toollog.wire.raw import End
+from tests.support.captures import split_at
+from tests.support.torture import calls_of as calls_of
+from tests.support.torture import cases, found
+from tests.support.torture import messages_of as messages_of
 
-TORTURE = json.loads((CAPTURES.parent / "torture" / "chat_streams.json").read_text("utf-8"))
-CASES: dict[str, dict[str, Any]] = {case["name"]: case for case in TORTURE["cases"]}
-
-
-def raw_exchange(case: dict[str, Any]) -> RawExchange:
-    """Return the case as a tap would have seen it, one chunk per event."""
-    tools = [{"type": "function", "function": {"name": name}} for name in TORTURE["offered"]]
-    body = json.dumps({"model": "m", "stream": True, "messages": [], "tools": tools}).encode()
-    events = [event if isinstance(event, str) else f"data: {json.dumps(event)}\n\n" for event in case["stream"]]
-    chunks = tuple(Chunk(number * 1_000_000, event.encode()) for number, event in enumerate(events, start=1))
-    return RawExchange(
-        Begin("uid-1", "proxy", "POST", "/v1/chat/completions", 0, body_size=len(body)),
-        body,
-        ResponseStart(200, (("content-type", "text/event-stream"),)),
-        chunks,
-        End(offset_ns=100_000_000, final_seen=True),
-    )
-
-
-def messages_of(exchange: Exchange) -> list[Message]:
-    assert exchange.response is not None
-    return [choice.message for choice in exchange.response.choices]
-
-
-def calls_of(exchange: Exchange) -> list[ToolCall]:
-    return [call for message in messages_of(exchange) for call in message.tool_calls]
-
-
-def as_expected(call: ToolCall) -> dict[str, Any]:
-    return {
-        "name": call.name,
-        "arguments": call.arguments,
-        "call_id": None if call.call_id.startswith("tlx_") else call.call_id,
-        "id_state": call.id_state,
-        "quirks": list(call.quirks),
-        "complete": call.complete,
-        "wire_index": call.wire_index,
-        "origin": call.origin,
-        "choice": call.choice,
-    }
+CASES = cases()
+ASKED = {"outcome", "calls", "text", "output"}  # a case that asks for none of them would prove nothing
+CHAT = [key for key, case in CASES.items() if case.protocol == "openai_chat"]
 
 
 def everything(exchange: Exchange, expect: dict[str, Any]) -> dict[str, Any]:
-    """Return of an exchange what the case has an expectation for."""
-    response = exchange.response
-    assert response is not None
-    first = response.choices[0] if response.choices else None
-    usage = response.usage
-    found = {
-        "calls": [as_expected(call) for call in calls_of(exchange)],
-        "finish_reason": None if first is None else first.finish_reason,
-        "finish_reason_raw": None if first is None else first.finish_reason_raw,
-        "outcome": exchange.outcome.value,
-        "text": None if first is None else first.message.text,
-        "reasoning": None if first is None else first.message.reasoning,
-        "message": None if first is None else first.message.raw,
-        "choices": len(response.choices),
-        "error": [exchange.error_type, exchange.error_text],
-        "usage": None if usage is None else [usage.input_tokens, usage.output_tokens, usage.source],
-    }
-    return {key: found[key] for key in expect if key != "notes"}
+    """Return of an exchange what the case has an expectation for, the notes aside."""
+    return {key: value for key, value in found(exchange, expect).items() if key != "notes"}
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_a_torture_stream_gives_what_the_server_meant(name: str) -> None:
-    expect = CASES[name]["expect"]
+@pytest.mark.parametrize("key", CASES)
+def test_a_torture_stream_gives_what_the_server_meant(key: str) -> None:
+    case = CASES[key]
 
-    actual = decode(raw_exchange(CASES[name]))
+    actual = decode(case.raw)
 
-    assert {key: value for key, value in expect.items() if key != "notes"} == everything(actual, expect)
-    # Details of the JSON reader's message differ between versions of Python: the code has to agree.
-    notes = expect.get("notes", [])
-    assert notes == [note[: len(code)] for note, code in zip(actual.notes, notes, strict=True)]
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_a_torture_stream_reads_the_same_byte_by_byte(name: str) -> None:
-    raw = raw_exchange(CASES[name])
-
-    assert decode(split_at(raw, [])) == decode(split_at(raw, range(len(raw.response_body))))
+    assert case.expect == found(actual, case.expect)
+    assert case.protocol == actual.protocol
+    assert [] == [note for note in actual.notes if note.startswith("decode_error")]
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_the_assembled_message_reads_back_as_the_same_calls(name: str) -> None:
-    for message in messages_of(decode(raw_exchange(CASES[name]))):
-        again = message_from_raw(
-            message.raw, seed="uid-1", choice=message.tool_calls[0].choice if message.tool_calls else 0
-        )
+@pytest.mark.parametrize("key", CASES)
+def test_a_torture_stream_reads_the_same_byte_by_byte(key: str) -> None:
+    raw = CASES[key].raw
+
+    # Compared as text, because NaN is not equal to itself.
+    assert repr(decode(split_at(raw, []))) == repr(decode(split_at(raw, range(len(raw.response_body)))))
+
+
+@given(st.sampled_from(list(CASES)), st.lists(st.integers(0, 5000), max_size=30))
+def test_a_torture_stream_reads_the_same_however_it_is_cut(key: str, cuts: list[int]) -> None:
+    raw = CASES[key].raw
+
+    assert repr(decode(split_at(raw, []))) == repr(decode(split_at(raw, cuts)))
+
+
+def test_every_protocol_has_cases_and_every_case_asks_for_something() -> None:
+    times = Counter(case.protocol for case in CASES.values())
+
+    assert {"openai_chat", "openai_responses", "anthropic_messages", "ollama_chat"} == set(times)
+    assert min(times.values()) >= 30
+    assert [] == [key for key, case in CASES.items() if not ASKED & case.expect.keys()]
+
+
+@pytest.mark.parametrize("key", CHAT)
+def test_the_assembled_message_reads_back_as_the_same_calls(key: str) -> None:
+    exchange = decode(CASES[key].raw)
+    for message in messages_of(exchange) if exchange.response is not None else ():
+        choice = message.tool_calls[0].choice if message.tool_calls else 0
+        again = message_from_raw(message.raw, seed=exchange.uid, choice=choice)
 
         assert [(call.name, call.arguments, call.call_id, call.id_state, call.origin) for call in again.tool_calls] == [
             (call.name, call.arguments, call.call_id, call.id_state, call.origin) for call in message.tool_calls
@@ -108,7 +78,7 @@ def test_the_assembled_message_reads_back_as_the_same_calls(name: str) -> None:
 
 
 def test_minted_ids_are_the_same_each_time_and_differ_within_the_answer() -> None:
-    raw = raw_exchange(CASES["id_missing"])
+    raw = CASES["chat/id_missing"].raw
 
     first, second = (call.call_id for call in calls_of(decode(raw)))
 
@@ -119,7 +89,7 @@ def test_minted_ids_are_the_same_each_time_and_differ_within_the_answer() -> Non
 
 
 def test_the_time_of_a_call_is_that_of_its_first_fragment() -> None:
-    exchange = decode(raw_exchange(CASES["all_pieces_at_index_0"]))
+    exchange = decode(CASES["chat/all_pieces_at_index_0"].raw)
 
     assert [call.emitted_ms for call in calls_of(exchange)] == [1.0, 6.0]
     assert (
@@ -130,7 +100,7 @@ def test_the_time_of_a_call_is_that_of_its_first_fragment() -> None:
 
 
 def test_a_client_that_closes_early_is_not_a_server_that_broke_off() -> None:
-    raw = raw_exchange(CASES["upstream_dies_inside_call"])
+    raw = CASES["chat/upstream_dies_inside_call"].raw
 
     hung_up = decode(replace(raw, end=End(offset_ns=1, disconnected=True)))
 

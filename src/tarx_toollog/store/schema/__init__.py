@@ -17,6 +17,7 @@ from tarx_toollog.store.schema.builds import model_build
 from tarx_toollog.store.schema.columns import metadata
 from tarx_toollog.store.schema.facts import (
     OUTCOMES,
+    call_uid,
     choice,
     conversation,
     exchange,
@@ -36,6 +37,7 @@ SCHEMA_REVISION = "0002"
 __all__ = [
     "OUTCOMES",
     "SCHEMA_REVISION",
+    "call_uid",
     "choice",
     "conversation",
     "exchange",

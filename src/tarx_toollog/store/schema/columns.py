@@ -47,3 +47,14 @@ def one_of(column: str, values: Sequence[str]) -> sa.CheckConstraint:
     """Return a check that ``column`` holds one of ``values``."""
     listed = ", ".join(f"'{value}'" for value in values)
     return sa.CheckConstraint(f"{column} IN ({listed})", name=column)
+
+
+def index_where(name: str, *columns: str, where: str) -> sa.Index:
+    """Return an index over the rows that meet a condition: the others take no space."""
+    condition = sa.text(where)
+    return sa.Index(name, *columns, sqlite_where=condition, postgresql_where=condition)
+
+
+def sparse_index(table: str, column: str) -> sa.Index:
+    """Return an index over the rows that have a value in ``column``."""
+    return index_where(f"ix_{table}_{column}", column, where=f"{column} IS NOT NULL")

@@ -3,7 +3,15 @@
 import sqlalchemy as sa
 
 from tarx_toollog.canonical import HASH_SIZE
-from tarx_toollog.store.schema.columns import id_column, metadata, one_of, reference, uid_column
+from tarx_toollog.store.schema.columns import (
+    id_column,
+    index_where,
+    metadata,
+    one_of,
+    reference,
+    sparse_index,
+    uid_column,
+)
 from tarx_toollog.store.types import JsonText, SafeText, UtcDateTime
 
 conversation = sa.Table(
@@ -83,7 +91,7 @@ exchange = sa.Table(
     sa.Column("error_type", SafeText, comment="Type of the error, as the server or the HTTP client named it."),
     sa.Column("error_text", SafeText, comment="Text of the error."),
     sa.Column("finish_reason", SafeText, comment="Why the model stopped, normalised: stop, length, tool_calls …"),
-    sa.Column("finish_reason_raw", SafeText, comment="The same in the server's own word."),
+    sa.Column("finish_reason_raw", SafeText, comment="The same in the server's own word; NULL where that is the same."),
     reference("conversation_id", "conversation", "The conversation; NULL for replays."),
     sa.Column(
         "conversation_how",
@@ -95,8 +103,8 @@ exchange = sa.Table(
     sa.Column("conversation_confidence", sa.Float, comment="0–1; below 1 when other conversations fitted as well."),
     sa.Column("turn_no", sa.Integer, comment="Turn within the conversation, from 1."),
     sa.Column("step_no", sa.Integer, comment="Step within the turn, from 1."),
-    reference("parent_exchange_id", "exchange", "The exchange whose answer this one continues.", index=True),
-    reference("outer_exchange_id", "exchange", "The inbound exchange during which this one was made.", index=True),
+    reference("parent_exchange_id", "exchange", "The exchange whose answer this one continues."),
+    reference("outer_exchange_id", "exchange", "The inbound exchange during which this one was made."),
     sa.Column(
         "n_inner",
         sa.Integer,
@@ -130,12 +138,14 @@ exchange = sa.Table(
         server_default=sa.text("0"),
         comment="Calls that stood in its text instead, so that nobody could execute them.",
     ),
-    sa.Column("params", JsonText, comment="The rest of the request body: sampling, stream, unknown keys."),
+    sa.Column(
+        "params", JsonText, comment="The rest of the request body, without the model: sampling, stream, unknown keys."
+    ),
     sa.Column("layout", JsonText, comment="Where else than usual the messages stood in the body; NULL as a rule."),
     sa.Column("response_extra", JsonText, comment="Keys of the response body that have no column."),
     sa.Column("request_model", SafeText, comment="Model name in the request."),
     sa.Column("response_model", SafeText, comment="Model name in the answer."),
-    sa.Column("response_id", SafeText, index=True, comment="Id in the answer."),
+    sa.Column("response_id", SafeText, comment="Id in the answer."),
     sa.Column("terminated", sa.Boolean, comment="Whether the protocol's own terminator was seen."),
     sa.Column("error_body", JsonText, comment="The error object that the server sent."),
     sa.Column("error_in_stream", sa.Boolean, comment="Whether it came inside a stream that had begun well."),
@@ -148,7 +158,7 @@ exchange = sa.Table(
         sa.String(12),
         comment="Where the counts come from: usage, timings, eval_count, or estimated (input_tokens only).",
     ),
-    reference("model_build_id", "model_build", "The build that answered, where a probe could tell.", index=True),
+    reference("model_build_id", "model_build", "The build that answered, where a probe could tell."),
     sa.Column("ctx_limit", sa.Integer, comment="Context size of the server in tokens, where it is known."),
     sa.Column("tool_tokens", sa.Integer, comment="Share of input_tokens that the tool definitions took."),
     sa.Column("system_tokens", sa.Integer, comment="Share that the system prompt took."),
@@ -172,21 +182,21 @@ exchange = sa.Table(
     sa.Column("upstream", SafeText, comment="Base URL of the server, where the tap knows it."),
     sa.Column("request_size", sa.Integer, nullable=False, comment="Bytes of the request body."),
     sa.Column("response_size", sa.Integer, nullable=False, comment="Bytes of the response body."),
-    sa.Column("notes", JsonText, nullable=False, comment="What the decoder had to put up with."),
+    sa.Column("notes", JsonText, comment="What the decoder had to put up with (a list); NULL for nothing."),
     reference("raw_request_id", "raw_body", "Raw request body, where it was kept."),
     reference("raw_response_id", "raw_body", "Raw response body, where it was kept."),
-    reference("run_id", "run", "The replay run that made it; NULL for live traffic.", index=True),
+    reference("run_id", "run", "The replay run that made it; NULL for live traffic."),
     reference("writer_id", "writer", "The process that captured it."),
     one_of("outcome", OUTCOMES),
-    sa.Index("ix_exchange_conversation_id_id", "conversation_id", "id"),
+    sa.Index("ix_exchange_conversation_id", "conversation_id"),
     sa.Index("ix_exchange_output_sem", "output_sem"),
     sa.Index("ix_exchange_input_sem", "input_sem"),
-    sa.Index(
-        "ix_exchange_not_completed",
-        "outcome",
-        "id",
-        sqlite_where=sa.text("outcome <> 'completed'"),
-        postgresql_where=sa.text("outcome <> 'completed'"),
+    index_where("ix_exchange_not_completed", "outcome", where="outcome <> 'completed'"),
+    # Only OpenAI Responses continues an answer by its id.
+    index_where("ix_exchange_response_id", "response_id", where="protocol = 'openai_responses'"),
+    *(
+        sparse_index("exchange", column)
+        for column in ("parent_exchange_id", "outer_exchange_id", "model_build_id", "run_id")
     ),
     comment="One HTTP request to the model and its response.",
 )
@@ -199,14 +209,13 @@ choice = sa.Table(
     reference("message_id", "message", "The answer.", nullable=False),
     sa.Column("finish_reason", SafeText, comment="Normalised finish reason."),
     sa.Column("finish_reason_raw", SafeText, comment="Finish reason in the server's own word."),
-    comment="The answers of an exchange; more than one only when n > 1 was asked for.",
+    comment="The answers of an exchange with several (n > 1); a single one is the exchange's output_node_id.",
 )
 
 tool_call = sa.Table(
     "tool_call",
     metadata,
     id_column(),
-    uid_column(),
     reference("exchange_id", "exchange", "The exchange whose answer holds it.", nullable=False),
     reference("conversation_id", "conversation", "Its conversation; NULL for replays."),
     sa.Column("turn_no", sa.Integer, comment="Turn within the conversation."),
@@ -232,7 +241,11 @@ tool_call = sa.Table(
     ),
     sa.Column("arguments", SafeText, nullable=False, comment="The argument string, verbatim."),
     sa.Column("known", sa.Boolean, comment="Whether any request of this store has offered a tool of that name."),
-    sa.Column("arguments_json", JsonText, comment="The same, parsed or repaired; NULL when no JSON object is meant."),
+    sa.Column(
+        "arguments_json",
+        JsonText,
+        comment="What repaired arguments mean; NULL else: they are JSON themselves, or mean none.",
+    ),
     sa.Column(
         "argument_state",
         sa.String(12),
@@ -255,11 +268,19 @@ tool_call = sa.Table(
     sa.Column("complete", sa.Boolean, nullable=False, comment="False when the stream or the token limit cut it off."),
     sa.Column("quirks", JsonText, nullable=False, comment="What the server did that the protocol does not allow."),
     sa.Column("emitted_ms", sa.Float, comment="Time from the start of the exchange to its first fragment (streams)."),
-    sa.UniqueConstraint("exchange_id", "choice", "ordinal"),
-    sa.Index("ix_tool_call_name_id", "name", "id"),
-    sa.Index("ix_tool_call_conversation_id_id", "conversation_id", "id"),
+    # Not unique over choice and ordinal, which it would double in size: the writer writes each exchange's calls once.
+    sa.Index("ix_tool_call_exchange_id", "exchange_id"),
+    sa.Index("ix_tool_call_name", "name"),
+    sa.Index("ix_tool_call_conversation_id", "conversation_id"),
     comment="One tool call of a model's answer, with its verdicts. Invalid calls are rows like any other.",
 )
+
+
+def call_uid() -> sa.ColumnElement[str]:
+    """Return the public id of a call, which is not stored: that of its exchange, the choice, and its ordinal."""
+    numbers = (sa.cast(tool_call.c[name], sa.String) for name in ("choice", "ordinal"))
+    return exchange.c.uid + "." + next(numbers) + "." + next(numbers)
+
 
 tool_result = sa.Table(
     "tool_result",
@@ -273,7 +294,7 @@ tool_result = sa.Table(
         comment="The call that it answers; NULL when none was found.",
     ),
     reference("conversation_id", "conversation", "Its conversation."),
-    reference("exchange_id", "exchange", "The exchange whose request carried it first.", nullable=False, index=True),
+    reference("exchange_id", "exchange", "The exchange whose request carried it first.", nullable=False),
     reference("message_id", "message", "The message that holds it.", nullable=False),
     sa.Column("position", sa.Integer, nullable=False, comment="Place among the messages of that request, from 0."),
     sa.Column(
@@ -364,6 +385,5 @@ turn = sa.Table(
     ),
     sa.Column("started_at", UtcDateTime, nullable=False, index=True, comment="Start of its first exchange."),
     sa.Column("duration_ms", sa.Float, comment="From there to the end of its latest exchange."),
-    sa.Index("ix_turn_signature", "signature"),
     comment="One user message up to the final answer; derived, kept up to date by the writer.",
 )

@@ -10,7 +10,7 @@ label = sa.Table(
     metadata,
     id_column(),
     sa.Column("target_type", sa.String(16), nullable=False, comment="conversation, exchange or tool_call."),
-    sa.Column("target_uid", sa.String(36), nullable=False, comment="uid of the target."),
+    sa.Column("target_uid", sa.String(64), nullable=False, comment="uid of the target; call_uid for a tool call."),
     sa.Column("name", SafeText, nullable=False, comment="What is judged, for example quality."),
     sa.Column("value_num", sa.Float, comment="The verdict as a number."),
     sa.Column("value_text", SafeText, comment="The verdict as a word."),

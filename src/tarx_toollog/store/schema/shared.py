@@ -37,13 +37,12 @@ message = sa.Table(
     sa.Column("name", SafeText, comment="The name key, if any."),
     sa.Column("tool_call_id", SafeText, comment="For a tool result: the wire id of the call that it answers."),
     sa.Column("n_tool_calls", sa.Integer, nullable=False, comment="Number of tool calls in it."),
-    sa.Column("extra", JsonText, nullable=False, comment="All other keys of the message, as sent."),
+    sa.Column("extra", JsonText, comment="All other keys of the message, as sent; NULL when there are none."),
     sa.Column(
         "derived",
         JsonText,
         comment="Columns among role, name and tool_call_id that were read from other keys and are none on the wire.",
     ),
-    sa.Column("size", sa.Integer, nullable=False, comment="Characters of the content."),
     one_of("content_kind", ("text", "json", "null", "absent")),
     comment="Each distinct chat message once, exactly as it stood on the wire.",
 )

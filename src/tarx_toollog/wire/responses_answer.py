@@ -1,0 +1,97 @@
+"""A response object of OpenAI Responses: from the body, or what a stream left of it, to ``Response``.
+
+Theory: there is no finish reason on this protocol, only the status of the response (``completed``,
+``incomplete`` with a reason, ``failed``). The normalised finish reason follows from it: a completed answer that
+holds calls for the client waits for their results, which is ``tool_calls`` elsewhere, and ``stop`` otherwise.
+
+llama.cpp reports an answer that its token limit cut as ``completed``. Where as many tokens came as the request
+allowed, the finish reason is ``length`` all the same, and a call whose arguments end in the middle is incomplete.
+
+The object repeats large parts of its request (``tools``, ``instructions``); they are not kept twice.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tarx_toollog.model import Choice, Message, Response, Usage
+from tarx_toollog.wire.fields import DecodeContext, dict_or_empty, text_or_none
+from tarx_toollog.wire.openai_fields import first_extra, timing_of, usage_of
+from tarx_toollog.wire.responses_items import OutputItem, group_of, read_output
+
+ENDED = frozenset({"completed", "incomplete", "failed", "cancelled"})
+"""Statuses of a response with which nothing more will come."""
+_HELD_KEYS = frozenset({"id", "model", "output", "usage", "error", "status", "incomplete_details"})
+_ECHOED_KEYS = frozenset({"tools", "instructions", "input"})
+_REASONS = {"max_output_tokens": "length", "max_tokens": "length"}
+
+
+def response_of(
+    body: Mapping[str, Any],
+    items: Sequence[OutputItem],
+    context: DecodeContext,
+    *,
+    is_whole: bool,
+    error: Mapping[str, Any] | None,
+    error_in_stream: bool = False,
+) -> Response:
+    """Return the response.
+
+    Args:
+        body: The response object, as far as it came.
+        items: What the model made.
+        context: Seed of minted ids, and the request's token limit.
+        is_whole: The end was seen: a terminal event, or the body came as one.
+        error: The error object, wherever it stood.
+        error_in_stream: It came as an event.
+    """
+    timings = body.get("timings")
+    usage = usage_of(body.get("usage"), timings)
+    status = text_or_none(body.get("status")) or ("completed" if is_whole else None)
+    choices: tuple[Choice, ...] = ()
+    if items or (is_whole and status in ("completed", "incomplete")):
+        choices = (_choice(body, items, context, status if is_whole else None, usage),)
+    return Response(
+        response_id=text_or_none(body.get("id")),
+        model=text_or_none(body.get("model")),
+        choices=choices,
+        usage=usage,
+        terminated=is_whole,
+        prompt_ms=timing_of(timings, "prompt_ms"),
+        predicted_ms=timing_of(timings, "predicted_ms"),
+        error=error,
+        error_in_stream=error_in_stream,
+        extra=first_extra(body.items(), _HELD_KEYS | _ECHOED_KEYS),
+    )
+
+
+def _choice(
+    body: Mapping[str, Any],
+    items: Sequence[OutputItem],
+    context: DecodeContext,
+    status: str | None,
+    usage: Usage | None,
+) -> Choice:
+    reason = text_or_none(dict_or_empty(body.get("incomplete_details")).get("reason"))
+    at_limit = status == "completed" and _reached(context.output_limit, usage)
+    message = read_output(
+        group_of(item.raw for item in items),
+        items,
+        seed=context.uid,
+        is_limited=at_limit or status == "incomplete",
+    )
+    finish_reason = "length" if at_limit else _finish_reason(status, reason, message)
+    raw = f"{status}:{reason}" if status and reason else status
+    return Choice(0, message, finish_reason, raw)
+
+
+def _reached(limit: int | None, usage: Usage | None) -> bool:
+    return bool(limit and usage and usage.output_tokens and usage.output_tokens >= limit)
+
+
+def _finish_reason(status: str | None, reason: str | None, message: Message) -> str | None:
+    if status == "completed":
+        waits = any(call.origin != "server_side" for call in message.tool_calls)
+        return "tool_calls" if waits else "stop"
+    if status == "incomplete":
+        return _REASONS.get(reason or "", reason or status)
+    return status if status in ENDED else None

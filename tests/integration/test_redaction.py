@@ -1,0 +1,110 @@
+"""Redaction from end to end: a live chat, and the command."""
+
+import json
+import logging
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tarx_toollog import ToolLogMiddleware, ToolLogProxy
+from tarx_toollog.config import Settings
+from tests.support.asgi import outcomes, query, recording
+from tests.support.redaction import (
+    API_KEY,
+    DB,
+    MAIL,
+    SECRETS,
+    WIFI,
+    content_of,
+    dialogue,
+    failed,
+    fill,
+    plain,
+    run,
+    stored_bytes,
+)
+from tests.support.upstream import DONE, chat_request, running, stream, talk, text_events, tool_events
+from tests.support.workers import serving, workbench
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.chdir(tmp_path)  # a toollog.toml of the person who runs the tests must not be read
+    return Settings(database=str(tmp_path / "t.db"))
+
+
+@pytest.mark.parametrize("tap", ["middleware", "proxy"])
+def test_no_byte_of_a_secret_in_a_chat_reaches_database_and_log(
+    tmp_path: Path, tap: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    pieces = [f"Your key is {API_KEY[:9]}", API_KEY[9:20], API_KEY[20:], ", keep it"]
+    script = stream(
+        [*text_events(pieces), *tool_events(arguments=json.dumps({"password": WIFI})), b"data: {broken\n\n", DONE]
+    )
+    with ExitStack() as stack:
+        up = stack.enter_context(running(script))
+        settings = stack.enter_context(recording(tmp_path, upstream=up.url, keep_raw="always"))
+        app: Any = ToolLogProxy(settings=settings)
+        if tap == "middleware":
+            app = ToolLogMiddleware(workbench(up.url), settings=settings)
+        url = stack.enter_context(serving(app))
+        answer = talk(url, chat_request(streamed=True, text=f"DB_PASSWORD={DB}", headers=[("authorization", API_KEY)]))
+        assert API_KEY[9:20].encode() in answer.body  # the client gets what the model said
+        assert 1 == len(outcomes(settings))
+        found = {path.name: path.read_bytes() for path in tmp_path.glob("toollog.db*") if path.is_file()}
+        texts = [row["content"] for row in query(settings, "SELECT content FROM message ORDER BY id")]
+
+    assert {"toollog.db", "toollog.db-wal"} <= set(found)
+    assert [] == [name for name, data in found.items() for secret in SECRETS if secret.encode() in data]
+    assert not any(secret in caplog.text for secret in SECRETS)
+    assert ["DB_PASSWORD=⟦SECRET:", "Your key is ⟦OPENAI_"] == [text[:20] for text in texts]
+
+
+# ---- the command -----------------------------------------------------------------------------------------------------
+
+
+def test_the_command_shows_no_value_and_changes_nothing_unless_asked(settings: Settings) -> None:
+    fill(settings, [*dialogue(), failed()])
+    before = content_of(settings)
+
+    ran = run(settings, "redact", "--level", "all", "--json").check_ok()
+
+    report = json.loads(ran.output)
+    assert not any(secret in ran.output for secret in (*SECRETS, MAIL))
+    assert report["applied"] is False
+    assert {"openai_key", "secret_field", "email", "url_password"} <= {row["rule"] for row in report["rules"]}
+    assert before == content_of(settings)
+
+
+def test_the_command_takes_out_secrets_but_no_personal_data_by_default(settings: Settings) -> None:
+    fill(settings, dialogue())
+
+    run(settings, "redact", "--apply").check_ok()
+
+    left = stored_bytes(settings)
+    assert [False, False, False, True] == [secret.encode() in left for secret in (*SECRETS, MAIL)]
+
+
+def test_the_command_uses_rules_of_a_file(settings: Settings, tmp_path: Path) -> None:
+    fill(settings, [plain()])
+    rules = tmp_path / "rules.toml"
+    rules.write_text("[[rule]]\nname = 'weather'\npattern = 'wea(th)er'\ngroup = 1\n")
+
+    ran = run(settings, "redact", "--rules", str(rules), "--apply").check_ok()
+
+    assert "weather" in ran.output
+    assert b"What is the wea\xe2\x9f\xa6WEATHER:" in stored_bytes(settings)
+
+
+def test_a_rules_file_that_is_wrong_is_named(settings: Settings, tmp_path: Path) -> None:
+    fill(settings, [plain()])
+    rules = tmp_path / "rules.toml"
+    rules.write_text("[[rule]]\nname = 'broken'\npattern = '('\n")
+
+    ran = run(settings, "redact", "--rules", str(rules))
+
+    assert 2 == ran.code
+    assert f"{rules}: rule 'broken'" in ran.output

@@ -1,0 +1,198 @@
+"""openai-python on ``/v1/responses`` through each tap against the real model: rows agree with what it received."""
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import StreamingResponse
+from starlette.routing import Route
+
+from examples.local_model import launch
+from tarx_toollog import Settings, ToolLog, ToolLogMiddleware, ToolLogProxy, ToolLogTransport
+from tarx_toollog.capture.recorder import recorder_for
+from tests.support.model_server import CLOSE, ModelServer
+from tests.support.workers import serving
+
+# The definitions of chat completions, without the wrapper that this protocol does not have.
+TOOLS: list[Any] = [
+    {"type": "function", **entry["function"]} for entry in json.loads(launch.TOOLS.read_text(encoding="utf-8"))
+]
+RESULTS = {
+    "tarx_recall": {"facts": {"city": "Lisbon"}},
+    "tarx_remember": {"stored": True, "key": "likes"},
+    "tarx_save_conversation": {"saved": True, "id": "conv-17"},
+}
+CHAIN = (
+    "First recall which city I live in, then remember that I like the trams there, "
+    "then save this conversation with the title Trams."
+)
+Received = list[tuple[str, str, str]]
+
+
+def forwarder(upstream: str) -> Starlette:
+    """Return the smallest Workbench that speaks Responses: it hands them to the model and streams what comes back."""
+
+    async def responses(request: Request) -> StreamingResponse:
+        limits = httpx.Limits(max_keepalive_connections=0)  # llama.cpp closes without announcing it
+        client = httpx.AsyncClient(base_url=upstream, timeout=60, limits=limits)
+        sent = client.build_request("POST", "/v1/responses", content=await request.body())
+        answer = await client.send(sent, stream=True)
+
+        async def pieces() -> AsyncIterator[bytes]:
+            async for piece in answer.aiter_raw():
+                yield piece
+            await client.aclose()
+
+        return StreamingResponse(pieces(), answer.status_code, media_type=answer.headers["content-type"])
+
+    return Starlette(routes=[Route("/v1/responses", responses, methods=["POST"])])
+
+
+@contextmanager
+def through(tap: str, model: ModelServer, settings: Settings, prefix: str = "") -> Iterator[openai.OpenAI]:
+    """Yield an OpenAI client whose requests pass one tap."""
+    if tap == "transport":
+        http: Any = httpx.Client(transport=ToolLogTransport(settings=settings), timeout=60, headers=CLOSE)
+        with http:
+            yield openai.OpenAI(base_url=f"{model.base_url}/v1", api_key="none", http_client=http, max_retries=0)
+        return
+    app: Any = ToolLogProxy(settings=settings)
+    if tap == "middleware":
+        app = forwarder(model.base_url)
+        app.add_middleware(ToolLogMiddleware, settings=settings)
+    with serving(app) as url, openai.OpenAI(base_url=f"{url}{prefix}/v1", api_key="none", max_retries=0) as client:
+        yield client
+
+
+def ask(client: openai.OpenAI, items: list[Any], *, stream: bool, limit: int = 120) -> Any:
+    """Ask once and return the response object, as openai-python hands it over.
+
+    The events are read one by one: the SDK's ``responses.stream`` asks for a ``content_index`` with each piece of
+    text, which llama.cpp does not send.
+    """
+    options: Any = {"model": "toy", "input": items, "tools": TOOLS, "temperature": 0, "max_output_tokens": limit}
+    answer: Any = client.responses.create(stream=stream, **options)
+    if not stream:
+        return answer
+    *_, last = answer
+    assert "response.completed" == last.type
+    return last.response
+
+
+def converse(client: openai.OpenAI, *, stream: bool) -> tuple[str, Received]:
+    """Run the tool loop on the client's side; return the answer and all calls received."""
+    items: list[Any] = [{"role": "user", "content": CHAIN}]
+    received: Received = []
+    for _ in range(6):
+        response = ask(client, items, stream=stream)
+        calls = [item for item in response.output if item.type == "function_call"]
+        received += [(call.call_id, call.name, call.arguments) for call in calls]
+        if not calls:
+            return response.output_text, received
+        # Without the keys that the SDK adds; llama.cpp does not know all of them.
+        items += [item.model_dump(exclude_none=True, exclude={"parsed_arguments"}) for item in response.output]
+        for call in calls:
+            output = json.dumps(RESULTS.get(call.name, {"error": "no such tool"}))
+            items.append({"type": "function_call_output", "call_id": call.call_id, "output": output})
+    raise AssertionError("the model went on calling tools")
+
+
+def rows(settings: Settings, sql: str) -> list[tuple[Any, ...]]:
+    recorder = recorder_for(settings)
+    assert recorder.flush(10)
+    assert (0, 0) == (recorder.lost, recorder.failures), recorder.last_error
+    with ToolLog.open(settings=settings) as log:
+        return list(log.query(sql).rows)
+
+
+@pytest.fixture
+def settings(tmp_path: Path, model_server: ModelServer) -> Iterator[Settings]:
+    made = Settings(database=str(tmp_path / "t.db"), upstream=model_server.base_url)
+    yield made
+    recorder_for(made).close()
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("tap", ["middleware", "transport", "proxy"])
+def test_the_rows_are_what_the_client_received(
+    tap: str, stream: bool, model_server: ModelServer, settings: Settings
+) -> None:
+    with through(tap, model_server, settings) as client:
+        text, received = converse(client, stream=stream)
+
+    assert ["tarx_recall", "tarx_remember", "tarx_save_conversation"] == [name for _, name, _ in received]
+    assert received == rows(settings, "SELECT call_id, name, arguments FROM tool_call ORDER BY id")
+    assert [("tarx_recall>tarx_remember>tarx_save_conversation", 3, 4, 0, 0, 0, "answered", 1)] == rows(
+        settings,
+        "SELECT signature, chain_length, n_steps, n_bad_calls, n_error_results, n_unanswered, status, is_clean "
+        "FROM v_chains",
+    )
+    assert [
+        ("openai_responses", tap, how, step, "completed", reason, int(stream))
+        for how, step, reason in (
+            ("new", 1, "tool_calls"),
+            ("prefix", 2, "tool_calls"),
+            ("prefix", 3, "tool_calls"),
+            ("prefix", 4, "stop"),
+        )
+    ] == rows(
+        settings,
+        "SELECT protocol, leg, conversation_how, step_no, outcome, finish_reason, stream FROM exchange ORDER BY id",
+    )
+    assert [(text,)] == rows(settings, "SELECT answer FROM v_exchanges ORDER BY started_at DESC LIMIT 1")
+    assert [("id", 1.0)] * 3 == rows(settings, "SELECT match_how, confidence FROM tool_result ORDER BY id")
+    assert [(0,)] == rows(settings, "SELECT COUNT(*) FROM exchange WHERE input_tokens IS NULL OR notes <> '[]'")
+
+
+def test_the_path_names_the_conversation(model_server: ModelServer, settings: Settings) -> None:
+    with (
+        through("proxy", model_server, settings, prefix="/s/demo") as client,
+        client.responses.stream(model="toy", input="What is my cat called?", tools=TOOLS, temperature=0) as events,
+    ):
+        pieces = [event.delta for event in events if event.type == "response.function_call_arguments.delta"]
+        response = events.get_final_response()
+
+    assert [("path", "demo", response.id, "/s/demo/v1/responses", "".join(pieces))] == rows(
+        settings,
+        "SELECT e.conversation_how, c.external_id, e.response_id, e.route, t.arguments FROM exchange e "
+        "JOIN conversation c ON c.id = e.conversation_id JOIN tool_call t ON t.exchange_id = e.id",
+    )
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_a_server_that_keeps_no_history_is_logged_as_saying_so(
+    stream: bool, model_server: ModelServer, settings: Settings
+) -> None:
+    with through("proxy", model_server, settings) as client, pytest.raises(openai.BadRequestError) as caught:
+        client.responses.create(model="toy", input="And now?", previous_response_id="resp_1", stream=stream)
+
+    ((protocol, outcome, status, error_type, error_text, params),) = rows(
+        settings, "SELECT protocol, outcome, http_status, error_type, error_text, params FROM exchange"
+    )
+    assert ("openai_responses", "upstream_error", 400) == (protocol, outcome, status)
+    assert "invalid_request_error" == error_type
+    assert "previous_response_id" in error_text
+    assert error_text in str(caught.value)
+    assert "resp_1" == json.loads(params)["previous_response_id"]
+
+
+def test_an_answer_that_the_limit_cut_is_marked_although_the_server_calls_it_completed(
+    model_server: ModelServer, settings: Settings
+) -> None:
+    with through("proxy", model_server, settings) as client:
+        response = ask(client, [{"role": "user", "content": CHAIN}], stream=False, limit=14)
+    (call,) = response.output
+
+    assert "completed" == response.status
+    assert [(call.call_id, call.arguments, "incomplete", 0, "length", "completed")] == rows(
+        settings,
+        "SELECT c.call_id, c.arguments, c.argument_state, c.complete, e.finish_reason, e.finish_reason_raw "
+        "FROM tool_call c JOIN exchange e ON e.id = c.exchange_id",
+    )
