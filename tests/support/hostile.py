@@ -172,7 +172,7 @@ HOSTILE = (
     Shape("one event of short lines", _same(b"data: x\n")),
     Shape("one line", _same(b"x", head=b"data: ", tail=b"\n\n")),
     Shape("a name without end", _same(fragment(index=0, function={"name": "x" * 30}))),
-    Shape("a name in ever other pieces", _each(lambda n: fragment(index=0, function={"name": f"n{n}"}))),
+    Shape("another piece of a name in every event", _each(lambda n: fragment(index=0, function={"name": f"n{n}"}))),
     Shape("a call in every event", _each(lambda n: fragment(**call(n)))),
     Shape("a call in every event, index 0", _each(lambda n: fragment(**(call(n) | {"index": 0})))),
     Shape("another id in every piece", _each(lambda n: fragment(index=0, id=f"i{n}", function={"arguments": "{x"}))),
