@@ -178,7 +178,7 @@ def message_values(item: Message) -> dict[str, Any]:
     # A value moves from the JSON to a column only when the column gives it back exactly.
     derived = []
     for key, value in (("role", item.role), ("name", item.name), ("tool_call_id", item.tool_call_id)):
-        if isinstance(extra.get(key), str) and extra[key] == value:
+        if value and isinstance(extra.get(key), str) and extra[key] == value:
             del extra[key]
         elif value and key not in extra:
             derived.append(key)  # read from another key: an item of OpenAI Responses has no role of its own
