@@ -15,7 +15,7 @@ Concatenation happens once, at the end; pieces are collected in lists, so time i
 from dataclasses import dataclass, field
 from typing import Any
 
-from tarx_toollog.canonical import InvalidJsonError, Json, join_surrogates, parse_json
+from tarx_toollog.canonical import MAX_DEPTH, InvalidJsonError, Json, join_surrogates, parse_json
 from tarx_toollog.model import Choice, Response
 from tarx_toollog.wire.anthropic_blocks import (
     HELD_KEYS,
@@ -260,7 +260,7 @@ def _draft(block: _Block, raw: dict[str, Any]) -> CallDraft | None:
 
 def _object(text: str) -> dict[str, Any] | None:
     try:
-        value = parse_json(text)
+        value = parse_json(text, max_depth=MAX_DEPTH)
     except InvalidJsonError:
         return None
     return value if isinstance(value, dict) else None

@@ -214,7 +214,7 @@ class ResponsesStream:
             draft = self._open(item, index, offset_ns)
         elif draft.announced and not done:
             self._context.note("item_repeated")
-        draft.item = _fuller(draft.item, item)
+        _fill(draft.item, item)
         draft.announced, draft.done = True, draft.done or done
         self._name(draft)
 
@@ -337,6 +337,12 @@ def _fuller(before: Mapping[str, Any], after: Mapping[str, Any], *, keep_status:
     """Return what is known of an item: the later word, unless it is empty. A status lasts until the next word."""
     kept = {key: value for key, value in before.items() if keep_status or key != "status"}
     return {**kept, **{key: value for key, value in after.items() if key not in kept or _says_something(value)}}
+
+
+def _fill(known: dict[str, Any], news: Mapping[str, Any]) -> None:
+    """Do what ``_fuller`` does in place: an item may be sent with every event, and a copy each time is quadratic."""
+    known.pop("status", None)
+    known |= {key: value for key, value in news.items() if key not in known or _says_something(value)}
 
 
 def _says_something(value: Json) -> bool:
