@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from tarx_toollog.store.migrate import upgrade
 from tarx_toollog.wire.decode import decode
 from tests.support.asgi import answer_text, answering, drive, outcomes, piece, query, recording, start, stored
 from tests.support.upstream import DONE, text_events
+from tests.support.waiting import eventually
 
 EVENTS = [*text_events(["Hello", " world"]), DONE]
 MESSAGES = [start(), *(piece(event) for event in EVENTS), piece(b"", more=False)]
@@ -48,13 +49,6 @@ def chat(settings: Settings | None, n: int = 1) -> None:
 
 def gaps(settings: Settings) -> dict[str, int]:
     return {row["kind"]: row["n"] for row in query(settings, "SELECT kind, sum(n) AS n FROM gap GROUP BY kind")}
-
-
-def eventually(is_so: Callable[[], bool], timeout_s: float = 10.0) -> bool:
-    deadline = time.monotonic() + timeout_s
-    while not is_so() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return is_so()
 
 
 # ---- the journal ----------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 import timeit
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
@@ -21,6 +21,7 @@ from tarx_toollog.store.builds import Place, Probed
 from tests.support.described import BAD, LLAMA_CPP, MODEL, OLLAMA, hang, routes
 from tests.support.model_server import free_port
 from tests.support.upstream import LONG_S, Connection, Request, Upstream, running, whole
+from tests.support.waiting import eventually
 
 
 class Results:
@@ -288,7 +289,7 @@ def test_a_sink_that_fails_ends_nothing(caplog: pytest.LogCaptureFixture) -> Non
         prober = Prober(up.url, sink)
         prober.saw(up.url, MODEL)
         prober.saw(up.url, "another")
-        assert wait_for(lambda: len(seen) == 2)
+        assert eventually(lambda: len(seen) == 2)
         prober.close()
     assert "the store is away" in caplog.text
 
@@ -337,12 +338,3 @@ prober._lock.release()
 os.waitpid(pid, 0)
 print("parent:", found.get(timeout=10).error)
 """
-
-
-def wait_for(condition: Callable[[], bool], timeout_s: float = LONG_S) -> bool:
-    end = time.monotonic() + timeout_s
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.002)
-    return False
