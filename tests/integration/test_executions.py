@@ -274,12 +274,20 @@ def test_a_repeated_id_means_the_latest_call_before_the_tool_ran(tmp_path: Path)
         exchange([user(f"Do {number}")], made, tools=TOOLS, at_s=number * 10.0, client_key=f"c{number}")
         for number in range(3)
     ]
+    answered = [
+        exchange(
+            [user(f"Do {number}"), made, result("call_0", "x")], None, at_s=number * 10.0 + 5, client_key=f"c{number}"
+        )
+        for number in range(3)
+    ]
     reported = report(1, call_id="call_0", started_ns=START_NS + 12_000_000_000)
 
     items: list[Item] = [*calls, reported]
     for order in itertools.permutations(items):
-        rows = written(tmp_path, order)
-        assert [None, 40.0, None] == [row["exec_ms"] for row in rows]
+        rows = written(tmp_path, [*order, *answered])
+        assert [(None, 0), (40.0, 1), (None, 0)] == [(row["exec_ms"], row["result_is_error"]) for row in rows]
+    rows = written(tmp_path, [calls[0], answered[0], reported, *calls[1:], *answered[1:]])
+    assert [(None, 0), (40.0, 1), (None, 0)] == [(row["exec_ms"], row["result_is_error"]) for row in rows]
 
 
 def test_a_tool_that_was_tried_again_shows_its_latest_run(tmp_path: Path) -> None:

@@ -67,8 +67,13 @@ def test_thirty_calls_of_one_chat_are_one_conversation(log: ToolLog, name: str) 
     assert ONE_CHAT == outcome(log, rewritten([REWRITES[name]]))
 
 
+# New ids, no prefix, and other words before the latest answer: then nothing is left to go by (docs/linking.md).
+TOO_MUCH = ({"ids rewritten each turn", "old results cleared"}, {"sliding window", "compaction"})
+MIXTURES = st.lists(st.sampled_from(sorted(set(REWRITES) - {"none"})), min_size=2, max_size=5, unique=True)
+
+
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(names=st.lists(st.sampled_from(sorted(set(REWRITES) - {"none"})), min_size=2, max_size=5, unique=True))
+@given(names=MIXTURES.filter(lambda names: not (TOO_MUCH[0] <= set(names) and TOO_MUCH[1] & set(names))))
 def test_so_they_are_whatever_the_client_does_at_once(
     tmp_path_factory: pytest.TempPathFactory, names: list[str]
 ) -> None:
@@ -116,7 +121,7 @@ def test_two_anonymous_clients_with_the_same_words_are_told_to_be_doubtful(log: 
         ),
         pytest.param(
             [*ASKED, assistant("", CITY), result("id-city-abc", "[cleared]"), assistant("In Porto."), user("?")],
-            ("prefix", 1.0, 2, 1, 1),
+            ("prefix", 1.0, 2, 1, 2),
             id="an old result was cleared",
         ),
         pytest.param(
@@ -163,6 +168,14 @@ def test_results_of_a_part_that_was_not_logged_still_find_their_calls(log: ToolL
     assert [("id-city-abc", 1, "id"), ("id-unseen-def", None, "none")] == rows(
         log, "SELECT call_id, tool_call_id, match_how FROM tool_result ORDER BY position"
     )
+
+
+def test_an_old_result_that_comes_again_in_other_words_is_no_new_one(log: ToolLog) -> None:
+    begun(log)
+    cut = [user("Cut."), assistant("", CITY), result("id-city-abc", "Porto, I said"), assistant("Edited."), user("?")]
+    log.write([exchange(cut, assistant("Hm."), tools=TOOLS, at_s=9)])
+
+    assert [(1,)] == rows(log, "SELECT COUNT(*) FROM tool_result")
 
 
 def test_call_ids_that_everybody_has_join_no_dialogues(log: ToolLog) -> None:

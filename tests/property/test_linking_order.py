@@ -197,6 +197,20 @@ def responses() -> Script:
     return script
 
 
+def late_result() -> Script:
+    """A named dialogue in which the result of a call comes after another question and its answer."""
+    script = Script()
+    asked = [user("Find it."), recall("id-late-01"), user("Meanwhile?")]
+    then = [*asked, assistant("All is well."), result("id-late-01", "found")]
+    for messages, answer in (
+        (asked[:1], recall("id-late-01")),
+        (asked, assistant("All is well.")),
+        (then, assistant("Found.")),
+    ):
+        script.chat(messages, answer, conversation_hint="s", hint_source="header")
+    return script
+
+
 SCRIPTS: dict[str, Callable[[], Script]] = {
     "one dialogue": plain,
     "branches": branches,
@@ -205,6 +219,8 @@ SCRIPTS: dict[str, Callable[[], Script]] = {
     "names given": hints,
     "ids rewritten in a sliding window": rewritten_chat("ids rewritten each turn", "sliding window"),
     "a summary": rewritten_chat("sliding window", "reasoning dropped"),
+    "old results cleared": rewritten_chat("old results cleared"),
+    "a late result": late_result,
     "Anthropic": anthropic,
     "Responses": responses,
 }

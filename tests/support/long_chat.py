@@ -112,6 +112,15 @@ def compaction(history: list[Message], number: int) -> list[Message]:
     return [history[0], user(f"Summary of {len(history) - len(kept)} messages: we talked about people."), *kept]
 
 
+def clearing(history: list[Message], number: int) -> list[Message]:
+    """Clear all results but the latest."""
+    places = [place for place, message in enumerate(history) if message["role"] == "tool"]
+    return [
+        {**message, "content": "[cleared]"} if place in places[:-1] else message
+        for place, message in enumerate(history)
+    ]
+
+
 REWRITES: dict[str, Rewrite] = {
     "none": lambda history, number: history,
     '`content` null → ""': _each(_null_to_empty),
@@ -123,6 +132,7 @@ REWRITES: dict[str, Rewrite] = {
     "whitespace trimmed": _each(_trimmed),
     "sliding window": sliding_window,
     "compaction": compaction,
+    "old results cleared": clearing,
 }
 """What the clients of the field do, each named as the pages name it."""
 

@@ -280,11 +280,11 @@ class _Finder:
             return None  # an answer alone, such as a greeting, tells nothing
         answered = message_sem(self._history[last])
         asked = message_sem(self._history[last - 1]) if last > 0 else None
-        fitting = [
-            answer.parent
-            for answer in self._lookup.answers(scope)
-            if answer.answered == answered and asked in (None, answer.asked)
-        ]
+        given = [answer for answer in self._lookup.answers(scope) if answer.answered == answered]
+        fitting = [answer.parent for answer in given if asked in (None, answer.asked)]
+        if scope.conversation_id is not None:
+            # Clients clear old results; in a conversation that is known the answer is enough.
+            fitting = fitting or [answer.parent for answer in given]
         return self._best(fitting, how, OVERLAP, last + 1, last) if fitting else None
 
     def _latest_of(self, conversation_id: int) -> _Match | None:
@@ -359,7 +359,10 @@ def _echo(history: Sequence[Message], match: _Match | None) -> str | None:
     """Say how the client sent our answer back."""
     if match is None or match.how == "response_id":
         return None
-    if match.echo_at is None:
-        return "edited" if any(message.role == "assistant" for message in history) else "missing"
+    last = last_answer(history)
+    if last is None:
+        return "missing"
+    if match.echo_at != last:
+        return "edited"  # the latest answer in the history is none of ours, or not any more
     is_same = message_hash(history[match.echo_at].raw) == match.parent.output_hash
     return "same" if is_same else "reshaped"

@@ -61,6 +61,7 @@ _LATER = (
         exchange.c.client_key,
         exchange.c.conversation_how,
         exchange.c.conversation_confidence,
+        exchange.c.assistant_echo,
         # Only requests of this protocol name a response; reading the JSON of the others would cost more than the scan.
         sa.case((exchange.c.protocol == "openai_responses", exchange.c.params)).label("params"),
         _parent.c.started_at.label("parent_at"),
@@ -201,6 +202,8 @@ class _Relinker:
             elif row.conversation_how in ("overlap", "wire_id"):
                 # A rewritten history: any answer may be closer to it than the one that was known.
                 found.append(row)
+            elif row.parent_at is not None and row.assistant_echo in ("edited", "missing"):
+                found.append(row)  # its parent is only the nearest one that was there
             elif row.parent_at is None:
                 orphans.append(row)
             elif row.parent_at <= last_at or row.conversation_confidence < 1:

@@ -73,7 +73,7 @@ A, B, OLD = OpenCall(1, 7, "call_0", "look"), OpenCall(2, 7, "call_1", "seek"), 
 @pytest.mark.parametrize(
     ("results", "calls", "expected"),
     [
-        ([result("call_0", "x")], [A, B, OLD], [("id", 0.9, 1)]),
+        ([result("call_0", "x")], [OLD, A, B], [("id", 0.9, 1)]),
         ([result("call_1", "x")], [A, B, OLD], [("id", 1.0, 2)]),
         ([result("other", "x"), result("strange", "y")], [A, B, OLD], [("order", 0.8, 1), ("order", 0.8, 2)]),
         ([result(None, "x", name="seek")], [A, B, OLD], [("name", 0.6, 2)]),
