@@ -16,6 +16,7 @@ from tarx_toollog import Settings, ToolLogMiddleware, ToolLogProxy, ToolLogTrans
 from tarx_toollog.capture import probe
 from tarx_toollog.capture.recorder import recorder_for
 from tests.support.asgi import answering, drive, outcomes, piece, query, recording, start
+from tests.support.builders import assistant, call
 from tests.support.described import BAD, LLAMA_CPP, MODEL, routes
 from tests.support.ollama_server import MODEL as OLLAMA_MODEL
 from tests.support.ollama_server import Answer, ollama
@@ -24,7 +25,10 @@ from tests.support.workers import serving
 from tests.unit.cli.samples import run
 
 CHAT = "/v1/chat/completions"
-ANSWER = json.dumps(json.loads(chat_body()) | {"model": MODEL}).encode()
+CALLING = assistant("", call("tarx_recall", {"query": "city"}, "call-1"))
+ANSWER = json.dumps(
+    json.loads(chat_body()) | {"model": MODEL, "choices": [{"index": 0, "finish_reason": "stop", "message": CALLING}]}
+).encode()
 BODY = {"model": "any", "messages": [{"role": "user", "content": "hi"}]}
 
 
@@ -234,6 +238,18 @@ def test_builds_are_listed_shown_and_named(logged: Settings) -> None:
 
     assert 0 == run("--database", logged.database, "builds", "label", "base", "").exit_code
     assert rows(logged, "builds", "show", row["build_uid"])["label"] is None
+
+
+def test_every_view_and_list_can_be_split_by_build(logged: Settings) -> None:
+    (build,) = rows(logged, "builds", "list")
+    found = {
+        view: rows(logged, "db", "query", f"SELECT DISTINCT build FROM {view}")
+        for view in ("v_exchanges", "v_tool_calls", "v_tool_stats", "v_chains")
+    }
+    assert {view: [{"build": build["name"]}] for view in found} == found
+    for command in (("log", "list"), ("tools", "list"), ("conversations", "list")):
+        assert 1 == len(rows(logged, *command, "--build", build["name"]))
+        assert [] == rows(logged, *command, "--build", "another")
 
 
 def test_a_build_that_is_not_there_and_a_label_with_spaces_around_it_are_refused(logged: Settings) -> None:

@@ -51,6 +51,7 @@ def test_a_chat_on_an_unknown_route_is_kept_with_its_bytes(settings: Settings) -
         ("/v1/messages/count_tokens", b'{"model": "m", "messages": []}'),
         ("/tokenize", b'{"content": "text"}'),
         ("/completion", b'{"prompt": "text"}'),
+        ("/api/chat", b'{"message": "hi", "messages": []}'),
         ("/upload", b"\0\1\2" * 1000),
         ("/nothing", b""),
     ],
@@ -70,8 +71,9 @@ def test_a_body_that_is_not_of_the_protocol_of_its_route_is_unknown(settings: Se
     with running(whole(b'{"reply": "Hello"}')) as up:
         settings = settings.model_copy(update={"upstream": up.url})
         with serving(ToolLogProxy(settings=settings)) as url:
-            assert talk(url, ask("/api/chat", json.dumps({"text": "hi", "messages": "two"}).encode())).is_whole
-    assert [] == [row["protocol"] for row in stored(settings) if row["protocol"] != "unknown"]
+            body = {"text": "hi", "model": "m", "messages": "two"}
+            assert talk(url, ask("/api/chat", json.dumps(body).encode())).is_whole
+    assert ["unknown"] == [row["protocol"] for row in stored(settings)]
 
 
 def test_the_conversation_in_the_path_is_taken_off_before_the_server_sees_it(settings: Settings) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tarx_toollog import ToolLogMiddleware, ToolLogProxy
+from tarx_toollog import ToolLog, ToolLogMiddleware, ToolLogProxy
 from tarx_toollog.config import Settings
 from tests.support.asgi import outcomes, query, recording
 from tests.support.redaction import (
@@ -61,6 +61,15 @@ def test_no_byte_of_a_secret_in_a_chat_reaches_database_and_log(
     assert [] == [name for name, data in found.items() for secret in SECRETS if secret.encode() in data]
     assert not any(secret in caplog.text for secret in SECRETS)
     assert ["DB_PASSWORD=⟦SECRET:", "Your key is ⟦OPENAI_"] == [text[:20] for text in texts]
+
+
+def test_what_a_script_writes_goes_through_the_rules_as_well(settings: Settings) -> None:
+    with ToolLog.open(settings=settings, read_only=False) as log:
+        log.write(dialogue())
+
+    left = stored_bytes(settings)
+    assert [False, False, False, True] == [secret.encode() in left for secret in (*SECRETS, MAIL)]
+    assert query(settings, "SELECT DISTINCT rule FROM redaction ORDER BY rule")
 
 
 # ---- the command -----------------------------------------------------------------------------------------------------

@@ -265,11 +265,28 @@ def test_the_server_is_described_and_must_stay_the_same(log: ToolLog) -> None:
         replay(log, request(model))
         server = Replays(log).run("r").server
         assert server is not None
-        assert (server["models"], server["model_ftype"], server["model_path"]) == (["fake"], "Q4_K - Medium", "a.gguf")
-        assert len(server["chat_template_sha256"]) == 64
+        assert (server["models"], server["quantization"], server["file_name"]) == (["fake"], "Q4_K_M", "a.gguf")
+        assert len(server["chat_template_hash"]) == 34
         model.props["chat_template"] = "another"
-        with pytest.raises(ConfigError, match="chat_template_sha256"):
+        with pytest.raises(ConfigError, match="chat_template_hash"):
             replay(log, RunRequest("r", resume=True))
+
+
+def test_the_answers_of_a_run_are_of_the_build_that_it_found(log: ToolLog) -> None:
+    with fake_model(right) as model:
+        model.adapters = [{"id": 0, "path": "tuned.gguf", "scale": 1.0}]
+        replay(log, request(model))
+        off = Overrides("tuned", extra_body={"lora": [{"id": 0, "scale": 0.0}]})
+        replay(log, request(model, "off", overrides=off))
+        replay(log, request(model, "again"))
+
+    sql = (
+        "SELECT r.name, b.name, COUNT(*) FROM exchange e JOIN run r ON r.id = e.run_id "
+        "JOIN model_build b ON b.id = e.model_build_id GROUP BY r.name, b.name ORDER BY r.id"
+    )
+    assert [("r", "a.gguf + tuned.gguf", 12), ("off", "a.gguf", 12), ("again", "a.gguf + tuned.gguf", 12)] == list(
+        log.query(sql).rows
+    )
 
 
 def test_a_run_keeps_its_scenarios_when_the_tag_grows(log: ToolLog) -> None:

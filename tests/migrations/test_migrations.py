@@ -1,6 +1,7 @@
 """Two roads lead to the schema, and both must arrive at the same place."""
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,16 @@ from alembic.script import ScriptDirectory
 from tarx_toollog import ToolLog
 from tarx_toollog.config import Settings
 from tarx_toollog.errors import SchemaOutdatedError, SchemaTooNewError, StoreError
+from tarx_toollog.replay.asking import Overrides
+from tarx_toollog.replay.runner import RunRequest, replay
 from tarx_toollog.store import migrate
 from tarx_toollog.store.engine import writer_engine
+from tarx_toollog.store.replays import Replays
 from tarx_toollog.store.schema import SCHEMA_REVISION, metadata
-from tests.support.builders import assistant, exchange, user
+from tarx_toollog.store.verify import verify
+from tests.support.builders import assistant, call, exchange, result, user
+
+ROWS_0001 = Path(__file__).with_name("rows_0001.sql")
 
 
 def shape(path: Path) -> dict[str, Any]:
@@ -65,6 +72,46 @@ def test_the_migrations_make_what_the_code_declares(tmp_path: Path) -> None:
     engine.dispose()
 
     assert [] == differences
+
+
+@pytest.fixture
+def first_release(tmp_path: Path) -> Settings:
+    """A store that revision 0001 has made and filled."""
+    path = tmp_path / "t.db"
+    engine = writer_engine(settings := Settings(database=str(path)))
+    migrate._upgrade(engine, "0001")
+    engine.dispose()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(ROWS_0001.read_text("utf-8"))
+    return settings
+
+
+def test_a_filled_store_of_the_first_revision_reads_on_as_before(first_release: Settings) -> None:
+    assert "0001" == migrate.upgrade(first_release).revision
+
+    with ToolLog.open(settings=first_release) as log:
+        assert [] == verify(log.engine).problems
+        calls = log.query("SELECT tool, arguments_json, result, build FROM v_tool_calls ORDER BY called_at").rows
+        assert [("tarx_recall", '{"query": "city"}', "Porto", None), ("strange", '{"x": 1}', None, None)] == list(calls)
+        assert [(171, 52)] == list(log.query("SELECT size, n_tokens FROM tool_definition").rows)
+        first, second = log.trajectories()
+        assert ["tarx_recall", "strange"] == [first.signature, second.signature]
+        request = log.exchange(second.steps[0].exchange_uid).request
+        assert request is not None
+        assert "And \ud800?" == request.messages[-1].text
+    with ToolLog.open(settings=first_release, read_only=False) as log:
+        report = replay(log, RunRequest("again", "v1", "recorded:", Overrides("m")))
+        assert ("finished", 2) == (report.status, len(list(Replays(log).trials(report.id))))
+
+
+def test_a_store_that_goes_on_growing_after_an_upgrade_links_to_what_was_there(first_release: Settings) -> None:
+    with ToolLog.open(settings=first_release, read_only=False) as log:
+        asked = [user("Where do I live? é")]
+        made = assistant("", call("tarx_recall", {"query": "city"}, "call_a"))
+        log.write(
+            [exchange([*asked, made, result("call_a", "Porto"), assistant("In Porto."), user("Sure?")], None, at_s=9)]
+        )
+        assert [(1,)] == list(log.query("SELECT COUNT(*) FROM conversation").rows)
 
 
 def test_the_code_writes_the_newest_revision() -> None:
@@ -136,5 +183,5 @@ def test_the_file_is_readable_for_its_owner_only(tmp_path: Path) -> None:
         log.write([exchange([user("Hello")], assistant("Hi"))])
         modes = {p.name: oct(p.stat().st_mode & 0o777) for p in path.parent.iterdir()}
 
-    assert {"t.db": "0o600", "t.db-wal": "0o600", "t.db-shm": "0o600"} == modes
+    assert {"t.db": "0o600", "t.db-wal": "0o600", "t.db-shm": "0o600", "t.db.journal": "0o700"} == modes
     assert 0o700 == path.parent.stat().st_mode & 0o777

@@ -53,7 +53,8 @@ def failed() -> Exchange:
 
 
 def fill(settings: Settings, exchanges: list[Exchange]) -> None:
-    with ToolLog.open(settings=settings, read_only=False) as log:
+    """Write exchanges as they are, as a store was filled before there were rules."""
+    with ToolLog.open(settings=settings.model_copy(update={"redact": "off"}), read_only=False) as log:
         log.write(exchanges)
 
 

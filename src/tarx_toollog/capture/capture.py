@@ -111,7 +111,7 @@ class Capture:
     ) -> "Capture | None":
         """Begin an exchange; None when even that fails.
 
-        A ``tentative`` one is on a route that no protocol claims: it is dropped unless its body looks like a chat.
+        A ``tentative`` one is on a route that is no protocol's alone: it is dropped unless its body looks like a chat.
         """
         try:
             uid, uid_bytes = recorder.new_uid()

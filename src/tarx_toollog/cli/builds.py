@@ -10,6 +10,7 @@ from tarx_toollog.store import builds
 
 COLUMNS = (
     "build_uid",
+    "name",
     "label",
     "server",
     "server_version",
@@ -33,17 +34,17 @@ COLUMNS = (
 )
 _FOR_PEOPLE = (
     "build_uid",
+    "name",
     "label",
     "model",
     "quantization",
     "n_ctx",
-    "file_name",
     "server",
     "n_exchanges",
     "n_tool_calls",
     "last_seen_at",
 )
-_SPARE = ("last_seen_at", "server", "file_name", "n_ctx", "n_tool_calls")
+_SPARE = ("last_seen_at", "server", "model", "n_ctx", "n_tool_calls")
 """What a narrow terminal does without; the first goes first."""
 
 

@@ -12,11 +12,11 @@ from tarx_toollog.model import Outcome
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-_FILTERS = ("since", "until", "tools", "models", "outcomes", "conversation", "limit")
+_FILTERS = ("since", "until", "tools", "models", "builds", "outcomes", "conversation", "limit")
 
 
 def filter_options(*, limit: int | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Add ``--since --until --tool --model --outcome --conversation --limit``; the command gets ``filters``.
+    """Add ``--since --until --tool --model --build --outcome --conversation --limit``; the command gets ``filters``.
 
     Args:
         limit: How many there are at most when the person does not say; None is all.
@@ -41,6 +41,7 @@ def filter_options(*, limit: int | None = None) -> Callable[[Callable[..., Any]]
                 type=click.Choice([str(outcome) for outcome in Outcome]),
                 help="How the exchange ended; may be repeated.",
             ),
+            click.option("--build", "builds", multiple=True, metavar="NAME", help="A build or label; may be repeated."),
             click.option("--model", "models", multiple=True, metavar="NAME", help="A model; may be repeated."),
             click.option("--tool", "tools", multiple=True, metavar="NAME", help="A called tool; may be repeated."),
             click.option("--until", metavar="TIME", help="Before this time."),

@@ -13,6 +13,7 @@ COLUMNS = tuple(V_TOOL_STATS.columns)
 _FOR_PEOPLE = (
     "tool",
     "model",
+    "build",
     "calls",
     "bad_calls",
     "error_results",
@@ -20,7 +21,7 @@ _FOR_PEOPLE = (
     "mean_latency_ms",
     "last_called_at",
 )
-_SPARE = ("last_called_at", "mean_latency_ms")
+_SPARE = ("last_called_at", "mean_latency_ms", "model")
 """What a narrow terminal does without; the first goes first."""
 
 

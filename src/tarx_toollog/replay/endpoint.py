@@ -5,22 +5,26 @@ says what it means. Only a server that cannot be reached at the start raises.
 """
 
 import asyncio
+import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from hashlib import sha256
-from typing import Any, Protocol
+from typing import Protocol
 from urllib.parse import urlsplit
 
 import httpx
 
-from tarx_toollog.canonical import InvalidJsonError, parse_json
+from tarx_toollog.canonical import Json
+from tarx_toollog.capture.probe import ask
 from tarx_toollog.errors import ConfigError, EndpointError
 from tarx_toollog.ids import uuid7
 from tarx_toollog.replay.recorded import RECORDED, RecordedEndpoint
 from tarx_toollog.replay.scenario import ScenarioStep
+from tarx_toollog.wire.model_facts import MODELS
 from tarx_toollog.wire.raw import Begin, Chunk, End, RawExchange, ResponseStart
+
+logger = logging.getLogger("tarx_toollog.replay")
 
 _ROUTE = "/v1/chat/completions"
 _KEPT_HEADERS = frozenset({"content-type", "content-encoding"})
@@ -49,8 +53,8 @@ class Endpoint(Protocol):
     def url(self) -> str:
         """How it is noted with the run."""
 
-    async def describe(self) -> dict[str, Any] | None:
-        """Return what it says of itself.
+    async def describe(self, model: str) -> Mapping[str, Json]:
+        """Return what it says of itself and of ``model``, by route (``wire.model_facts``).
 
         Raises:
             EndpointError: It cannot be reached.
@@ -110,25 +114,24 @@ class HttpEndpoint:
         self._client = client
         self._patience = patience
 
-    async def describe(self) -> dict[str, Any] | None:
-        """Return what ``/v1/models``, ``/props`` and ``/lora-adapters`` say; waits for a model that is loading.
+    async def describe(self, model: str) -> Mapping[str, Json]:
+        """Return what it says of itself; waits for a model that is loading.
 
         Raises:
             EndpointError: Nothing answers HTTP there.
         """
         try:
-            models = await self._models()
+            await self._wait_loaded()
         except httpx.HTTPError as error:
             raise EndpointError(
                 f"no model server at {self.url}: {type(error).__name__} {error}".rstrip(),
                 hint="start it, or name another with --endpoint",
             ) from error
-        return {
-            "kind": "http",
-            **_from_models(models),
-            **_from_props(await self._get("/props")),
-            **_from_adapters(await self._get("/lora-adapters")),
-        }
+        try:
+            return await asyncio.to_thread(ask, self.url, model)
+        except (EndpointError, httpx.HTTPError) as error:
+            logger.info("the model build at %s is not known: %s", self.url, error)
+            return {}
 
     async def ask(self, step: ScenarioStep, body: bytes, run_uid: str) -> RawExchange:
         """Send ``body`` and return the exchange, also when it failed."""
@@ -164,57 +167,10 @@ class HttpEndpoint:
         )
         return RawExchange(begin, body, start, tuple(chunks), end)
 
-    async def _models(self) -> Any:
+    async def _wait_loaded(self) -> None:
         deadline = time.monotonic() + self._patience.loading_s
         while True:
-            response = await self._client.get(self.url + "/v1/models", timeout=_PROBE_TIMEOUT_S)
+            response = await self._client.get(self.url + MODELS, timeout=_PROBE_TIMEOUT_S)
             if response.status_code != _LOADING or time.monotonic() > deadline:
-                return _json(response)
+                return
             await asyncio.sleep(_LOADING_POLL_S)
-
-    async def _get(self, path: str) -> Any:
-        """Return what a server says under a path that it need not have."""
-        try:
-            return _json(await self._client.get(self.url + path, timeout=_PROBE_TIMEOUT_S))
-        except httpx.HTTPError:
-            return None
-
-
-def _json(response: httpx.Response) -> Any:
-    if not response.is_success:
-        return None
-    try:
-        return parse_json(response.content)
-    except InvalidJsonError:
-        return None
-
-
-def _from_models(value: Any) -> dict[str, Any]:
-    entries = value.get("data") if isinstance(value, dict) else None
-    entries = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
-    found: dict[str, Any] = {"models": [entry.get("id") for entry in entries]}
-    meta = entries[0].get("meta") if entries else None
-    if isinstance(meta, dict):
-        found |= {f"model_{key}": meta[key] for key in ("ftype", "size", "n_params") if key in meta}
-    return found
-
-
-def _from_props(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {}
-    keys = ("model_path", "model_alias", "model_ftype", "total_slots", "build_info", "chat_template_caps")
-    found = {key: value[key] for key in keys if key in value}
-    settings = value.get("default_generation_settings")
-    if isinstance(settings, dict) and "n_ctx" in settings:
-        found["n_ctx"] = settings["n_ctx"]  # of one slot: the flag of the server counts all slots together
-    template = value.get("chat_template")
-    if isinstance(template, str):
-        digest = sha256(template.encode("utf-8", errors="surrogatepass")).hexdigest()
-        found["chat_template_sha256"] = digest
-    return found
-
-
-def _from_adapters(value: Any) -> dict[str, Any]:
-    if not isinstance(value, list):
-        return {}
-    return {"lora_adapters": [entry for entry in value if isinstance(entry, dict)]} if value else {}

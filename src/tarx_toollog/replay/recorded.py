@@ -6,7 +6,7 @@ become an expectation.
 
 import time
 
-from tarx_toollog.canonical import json_text
+from tarx_toollog.canonical import Json, json_text
 from tarx_toollog.ids import uuid7
 from tarx_toollog.replay.scenario import ScenarioStep
 from tarx_toollog.wire.raw import Begin, Chunk, End, RawExchange, ResponseStart
@@ -20,9 +20,9 @@ class RecordedEndpoint:
 
     url = RECORDED
 
-    async def describe(self) -> dict[str, object]:
-        """Return what the run is noted to have talked to."""
-        return {"kind": "recorded"}
+    async def describe(self, model: str) -> dict[str, Json]:
+        """Return nothing: the logged answers may be of several builds."""
+        return {}
 
     async def ask(self, step: ScenarioStep, body: bytes, run_uid: str) -> RawExchange:
         """Return the logged answer to ``step`` as an exchange."""

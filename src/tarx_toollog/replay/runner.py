@@ -11,17 +11,18 @@ fails because of what the model wrote is counted.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tarx_toollog.canonical import json_text
-from tarx_toollog.errors import ConfigError, EndpointError
+from tarx_toollog.errors import EndpointError
 from tarx_toollog.model import Exchange
 from tarx_toollog.replay.asking import Overrides, Verdict, request_body, verdict_on
 from tarx_toollog.replay.endpoint import Endpoint, Patience, open_endpoint
 from tarx_toollog.replay.scenario import ScenarioStep
 from tarx_toollog.replay.scoring import judge_trial, scenarios_of
+from tarx_toollog.replay.server import described, facts_for, require_same
 from tarx_toollog.replay.statistics import Proportion, wilson
 from tarx_toollog.store.replays import NewTrial, Replays, RunRow, TrialStatus
 from tarx_toollog.wire.decode import decode
@@ -36,7 +37,6 @@ _TRIAL_STATUS: dict[Verdict, TrialStatus] = {
     Verdict.INFRA_ERROR: "infra_error",
     Verdict.REFUSED: "infra_error",  # says nothing about the model either, and must be asked again
 }
-_FINGERPRINT = ("model_path", "model_ftype", "n_ctx", "chat_template_sha256")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +90,7 @@ async def replay_async(log: "ToolLog", request: RunRequest, listener: Listener |
     if known is None:
         replays.scenarios(request.tag, limit=1)  # a wrong tag must not wait for the server
     async with open_endpoint(known.endpoint if known else request.endpoint, request.patience) as endpoint:
-        server = await endpoint.describe()
-        run = _resumed(replays, known, server) if known else _started(replays, request, endpoint.url, server)
+        run = await _resumed(replays, known, endpoint) if known else await _started(replays, request, endpoint)
         try:
             await _Runner(log, run, endpoint, request, listener).ask_all()
         except BaseException:
@@ -102,25 +101,24 @@ async def replay_async(log: "ToolLog", request: RunRequest, listener: Listener |
         return replays.run(run.name)
 
 
-def _started(replays: Replays, request: RunRequest, url: str, server: Mapping[str, Any] | None) -> RunRow:
+async def _started(replays: Replays, request: RunRequest, endpoint: Endpoint) -> RunRow:
+    answers = await endpoint.describe(request.overrides.model)
+    facts = facts_for(answers, request.overrides)
     return replays.start_run(
         name=request.name,
         tag=request.tag,
         model=request.overrides.model,
-        endpoint=url,
+        endpoint=endpoint.url,
         params={**request.overrides.to_json(), "limit": request.limit},
-        server=server,
+        server=described(answers, facts),
+        facts=facts,
     )
 
 
-def _resumed(replays: Replays, run: RunRow, server: Mapping[str, Any] | None) -> RunRow:
-    before, now = run.server or {}, server or {}
-    for key in _FINGERPRINT:
-        if before.get(key) != now.get(key) and None not in (before.get(key), now.get(key)):
-            raise ConfigError(
-                f"the server changed since the run began: {key} was {before[key]!r}, now {now[key]!r}",
-                hint="start the server as it was, or begin a new run: one run is one model",
-            )
+async def _resumed(replays: Replays, run: RunRow, endpoint: Endpoint) -> RunRow:
+    answers = await endpoint.describe(run.model)
+    facts = facts_for(answers, Overrides.from_json(run.model, run.params))
+    require_same(run.server or {}, described(answers, facts))
     replays.set_status(run.id, "running")
     return run
 

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tarx_toollog.canonical import json_text, parse_arguments
-from tarx_toollog.model import Exchange, Message, Request
+from tarx_toollog.model import Exchange, Message, Request, ToolDefinition
 from tarx_toollog.store.linker import split_leading
 from tarx_toollog.wire.fields import count_or_none, dict_or_empty
 from tarx_toollog.wire.openai_fields import RESULT_ROLES
@@ -136,6 +136,11 @@ def measure(request: Request, first_new: int) -> Size:
         has_images=not all(map(_is_text, request.messages)),
         has_hidden_history=request.previous_response_id is not None,
     )
+
+
+def estimated_tokens(tool: ToolDefinition) -> int:
+    """Return the tokens that one tool definition takes in a prompt, by the default ratio: the same for every build."""
+    return round(_json_size(tool.raw) / BYTES_PER_TOKEN)
 
 
 def budget(

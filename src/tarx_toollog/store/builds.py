@@ -18,6 +18,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import chain, count
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -31,7 +32,7 @@ from tarx_toollog.store.engine import store_errors, writer_engine
 from tarx_toollog.store.schema import exchange
 from tarx_toollog.store.schema.builds import model_build, model_sighting
 from tarx_toollog.store.types import UtcDateTime
-from tarx_toollog.wire.model_facts import ModelFacts, fingerprint
+from tarx_toollog.wire.model_facts import ADAPTERS_PARAM, ModelFacts, fingerprint
 
 Row = dict[str, Any]
 
@@ -125,6 +126,7 @@ _RECENT = sa.select(exchange.c.id, exchange.c.started_at, exchange.c.model_build
     exchange.c.http_status.is_not(None),
     exchange.c.outcome != Outcome.PROXY_ERROR,  # that answer was our own
     exchange.c.run_id.is_(None),  # a replay knows its server from the start
+    sa.func.coalesce(sa.cast(exchange.c.params, sa.Text), "").not_like(f'%"{ADAPTERS_PARAM}":%'),
 )
 _HAS_OWN_LIMIT = sa.or_(
     exchange.c.truncation == "reported",
@@ -154,6 +156,7 @@ def write_build(connection: sa.Connection, facts: ModelFacts, upstream: str, at:
     values = facts.to_json() | {
         "uid": uuid7(),
         "fingerprint": print_,
+        "name": _free_name(connection, facts.name),
         "upstream": upstream,
         "first_seen_at": at,
         "last_seen_at": at,
@@ -162,6 +165,14 @@ def write_build(connection: sa.Connection, facts: ModelFacts, upstream: str, at:
     if inserted is None:  # another process inserted it first
         inserted = connection.execute(_FIND, {"fingerprint": print_}).scalar_one()
     return int(inserted)
+
+
+def _free_name(connection: sa.Connection, name: str) -> str:
+    """Return a name that no other build has: ``a.gguf``, then ``a.gguf (2)``."""
+    alike = sa.select(model_build.c.name).where(model_build.c.name.startswith(name, autoescape=True))
+    taken = set(connection.scalars(alike))
+    numbered = (f"{name} ({number})" for number in count(2))
+    return next(free for free in chain([name], numbered) if free not in taken)
 
 
 def write_probe(connection: sa.Connection, probed: Probed) -> int | None:

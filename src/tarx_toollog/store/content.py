@@ -12,6 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from tarx_toollog.canonical import bytes_hash, canonical_json, chain_hash, content_hash, json_text
 from tarx_toollog.model import Message, ToolDefinition
+from tarx_toollog.store.budget import estimated_tokens
 from tarx_toollog.store.linker import message_hash, sem_chain
 from tarx_toollog.store.schema import message, node, raw_body, tool_definition, toolset, toolset_item
 from tarx_toollog.store.verdicts import complexity
@@ -117,6 +118,7 @@ class Content:
             "parameters": None if tool.parameters is None else dict(tool.parameters),
             "raw": raw,
             "size": len(canonical_json(raw)),
+            "n_tokens": estimated_tokens(tool),
             **complexity(tool.parameters)._asdict(),
         }
         return self._insert(connection, tool_definition, digest, values)

@@ -14,12 +14,18 @@ from tarx_toollog.model import Exchange, Message, Outcome
 from tarx_toollog.store.budget import Calibration, budget, measure, poisoned
 from tarx_toollog.store.builds import Known, Place, build_of
 from tarx_toollog.store.linker import last_answer, sem_chain, split_leading
-from tarx_toollog.store.schema import exchange, node
+from tarx_toollog.store.schema import exchange, model_build, node, run
 from tarx_toollog.wire.fields import count_or_none, dict_or_empty
+from tarx_toollog.wire.model_facts import ADAPTERS_PARAM
 
 _MAX_CALIBRATIONS = 256  # builds and models of one process; names come from clients, so there is an end
 _COUNTED = ("usage", "timings", "eval_count")
 
+_RUN_BUILD = (
+    sa.select(model_build.c.id, model_build.c.n_ctx)
+    .join(run, run.c.model_build_id == model_build.c.id)
+    .where(run.c.uid == sa.bindparam("uid"))
+)
 _parent = exchange.alias("parent")
 _LINK = (
     sa.select(
@@ -53,18 +59,15 @@ class ContextBudgets:
         """Drop the calibrations: what was learned in a transaction that is undone would be learned twice."""
         self._calibrations.clear()
 
-    def values(
-        self, connection: sa.Connection, exchange_id: int, item: Exchange, build: Known | None = None
-    ) -> dict[str, Any]:
+    def values(self, connection: sa.Connection, exchange_id: int, item: Exchange) -> dict[str, Any]:
         """Return the values for an exchange that has ended and whose beginning is written.
 
         Args:
             connection: The writer's connection.
             exchange_id: Its row.
             item: The exchange.
-            build: The build, where it is known already (a replay); else the probes are asked.
         """
-        build = build or self._build(connection, item)
+        build = self._build(connection, item)
         found: dict[str, Any] = {"model_build_id": build.id if build else None}
         if item.request is None:
             return found | {"ctx_limit": build.n_ctx if build else None}
@@ -92,6 +95,11 @@ class ContextBudgets:
         return found
 
     def _build(self, connection: sa.Connection, item: Exchange) -> Known | None:
+        if item.run_uid is not None:  # a replay has asked its server at the start
+            row = connection.execute(_RUN_BUILD, {"uid": item.run_uid}).first()
+            return None if row is None else Known(row.id, row.n_ctx)
+        if item.request is not None and ADAPTERS_PARAM in item.request.params:
+            return None  # it chose its adapters itself: no build that a probe saw
         upstream = item.upstream or self._upstream
         if upstream is None or item.http_status is None or item.outcome is Outcome.PROXY_ERROR:
             return None

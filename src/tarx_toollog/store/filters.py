@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from tarx_toollog.errors import ConfigError
 from tarx_toollog.model import Outcome
-from tarx_toollog.store.schema import conversation, exchange, tool_call, turn
+from tarx_toollog.store.schema import BUILD_NAME, conversation, exchange, model_build, tool_call, turn
 
 Condition = sa.ColumnElement[bool]
 
@@ -34,6 +34,8 @@ class Filters:
     """Tools, one of which was called."""
     models: frozenset[str] = frozenset()
     """Model names, as requested or as answered."""
+    builds: frozenset[str] = frozenset()
+    """Builds of a model that answered: their names or labels, as the views show them."""
     outcomes: frozenset[str] = frozenset()
     """How the exchange ended."""
     conversation: str | None = None
@@ -49,6 +51,7 @@ class Filters:
         until: str | None = None,
         tools: Iterable[str] = (),
         models: Iterable[str] = (),
+        builds: Iterable[str] = (),
         outcomes: Iterable[str] = (),
         conversation: str | None = None,
         limit: int | None = None,
@@ -73,6 +76,7 @@ class Filters:
             until=None if until is None else parse_time(until),
             tools=frozenset(tools),
             models=frozenset(models),
+            builds=frozenset(builds),
             outcomes=names,
             conversation=conversation or None,
             limit=limit,
@@ -85,6 +89,7 @@ class Filters:
             "until": self.until.isoformat() if self.until else None,
             "tools": sorted(self.tools),
             "models": sorted(self.models),
+            "builds": sorted(self.builds),
             "outcomes": sorted(self.outcomes),
             "conversation": self.conversation,
             "limit": self.limit,
@@ -124,6 +129,8 @@ def exchange_conditions(filters: Filters) -> list[Condition]:
         found.append(exchange.c.outcome.in_(sorted(filters.outcomes)))
     if filters.models:
         found.append(_model_is(filters))
+    if filters.builds:
+        found.append(exchange.c.model_build_id.in_(_build_ids(filters)))
     if filters.tools:
         calls = sa.select(tool_call.c.id).where(
             tool_call.c.exchange_id == exchange.c.id, tool_call.c.name.in_(sorted(filters.tools))
@@ -144,6 +151,8 @@ def turn_conditions(filters: Filters) -> list[Condition]:
         found.append(within.where(exchange.c.outcome.in_(sorted(filters.outcomes))).exists())
     if filters.models:
         found.append(within.where(_model_is(filters)).exists())
+    if filters.builds:
+        found.append(within.where(exchange.c.model_build_id.in_(_build_ids(filters))).exists())
     if filters.tools:
         calls = sa.select(tool_call.c.id).where(
             tool_call.c.conversation_id == turn.c.conversation_id,
@@ -170,6 +179,10 @@ def _times(column: sa.Column[datetime], filters: Filters) -> list[Condition]:
     if filters.until is not None:
         found.append(column < filters.until)
     return found
+
+
+def _build_ids(filters: Filters) -> sa.Select[tuple[int]]:
+    return sa.select(model_build.c.id).where(BUILD_NAME.in_(sorted(filters.builds)))
 
 
 def _model_is(filters: Filters) -> Condition:

@@ -3,6 +3,7 @@
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,10 +12,14 @@ import sqlalchemy as sa
 from tarx_toollog.config import Settings
 from tarx_toollog.errors import ConfigError
 from tarx_toollog.model import Exchange, Trajectory
+from tarx_toollog.redaction.policy import Policy
+from tarx_toollog.redaction.redactor import Redactor
 from tarx_toollog.store.engine import reader_engine, store_errors, writer_engine
 from tarx_toollog.store.filters import Filters
 from tarx_toollog.store.migrate import prepare, require_current
 from tarx_toollog.store.reader import Reader
+from tarx_toollog.store.redactions import redact_exchange
+from tarx_toollog.store.secret import load_secret
 from tarx_toollog.store.writer import Writer
 
 _OPCODES = 10_000  # virtual-machine steps between two looks at the clock: about 0.1 ms
@@ -117,15 +122,23 @@ class ToolLog:
             return Reader(connection).exchange_by_id(exchange_id)
 
     def write(self, exchanges: Iterable[Exchange]) -> list[int]:
-        """Write exchanges in one transaction and return their internal keys."""
+        """Write exchanges in one transaction, without what must not be stored, and return their internal keys."""
         try:
             with store_errors(self.settings), self.engine.begin() as connection:
-                ids = [self._writer.write(connection, item).id for item in exchanges]
+                ids = []
+                for item in exchanges:
+                    clean, redaction = redact_exchange(self._redactor, item)
+                    ids.append(self._writer.write(connection, clean, redaction=redaction).id)
                 self._writer.settle(connection)
                 return ids
         except BaseException:
             self._writer.forget()
             raise
+
+    @cached_property
+    def _redactor(self) -> Redactor:
+        policy = Policy.load(self.settings.redact, self.settings.redact_rules)
+        return Redactor(policy, load_secret(self.settings))
 
     def query(self, sql: str, *, limit: int | None = None, timeout_s: float = 30.0) -> QueryResult:
         """Run one SELECT of a person's own, read-only and limited in time.

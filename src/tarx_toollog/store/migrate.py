@@ -146,11 +146,11 @@ def _create(engine: sa.Engine) -> None:
         connection.execute(sa.insert(store_meta).values(key="created_by", value=f"tarx-toollog {__version__}"))
 
 
-def _upgrade(engine: sa.Engine) -> None:
+def _upgrade(engine: sa.Engine, to: str = "head") -> None:
     from alembic import command
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(migrations_dir()).replace("%", "%%"))
     config.attributes["engine"] = engine
-    command.upgrade(config, "head")
+    command.upgrade(config, to)

@@ -13,11 +13,13 @@ import sqlalchemy as sa
 from tarx_toollog.errors import ConfigError, NothingMatchedError
 from tarx_toollog.store.filters import Filters, conversation_ids, exchange_conditions
 from tarx_toollog.store.schema import (
+    BUILD_NAME,
     call_uid,
     conversation,
     exchange,
     gap,
     message,
+    model_build,
     node,
     tool_call,
     tool_result,
@@ -106,9 +108,11 @@ def exchange_detail(engine: sa.Engine, name: str) -> ExchangeDetail:
     """
     with engine.connect() as connection:
         key = _one_key(connection, "exchange", exchange, exchange.c.uid.startswith(name, autoescape=True), name)
-        source = exchange.outerjoin(conversation, conversation.c.id == exchange.c.conversation_id)
+        source = exchange.outerjoin(conversation, conversation.c.id == exchange.c.conversation_id).outerjoin(
+            model_build, model_build.c.id == exchange.c.model_build_id
+        )
         facts = connection.execute(
-            sa.select(conversation.c.uid.label("conversation_uid"), exchange)
+            sa.select(conversation.c.uid.label("conversation_uid"), BUILD_NAME.label("build"), exchange)
             .select_from(source)
             .where(exchange.c.id == key)
         ).one()
@@ -126,6 +130,7 @@ def tool_stats(engine: sa.Engine, filters: Filters) -> list[Row]:
         "called_at < :until": sa.bindparam("until", filters.until, UtcDateTime),
         "tool IN :tools": sa.bindparam("tools", sorted(filters.tools), expanding=True),
         "model IN :models": sa.bindparam("models", sorted(filters.models), expanding=True),
+        "build IN :builds": sa.bindparam("builds", sorted(filters.builds), expanding=True),
         "outcome IN :outcomes": sa.bindparam("outcomes", sorted(filters.outcomes), expanding=True),
     }
     chosen = {text: bind for text, bind in conditions.items() if bind.value}
@@ -140,7 +145,7 @@ def tool_stats(engine: sa.Engine, filters: Filters) -> list[Row]:
         query = sa.text(V_TOOL_STATS.select.replace("FROM v_tool_calls", f"FROM {calls}"))
         typed = query.bindparams(*chosen.values()).columns(*map(_stat_column, V_TOOL_STATS.columns))
         found = [dict(zip(V_TOOL_STATS.columns, row, strict=True)) for row in connection.execute(typed)]
-    found.sort(key=lambda row: (-row["calls"], row["tool"], row["model"] or ""))
+    found.sort(key=lambda row: (-row["calls"], row["tool"], row["model"] or "", row["build"] or ""))
     return found[: filters.limit]
 
 
@@ -211,7 +216,9 @@ def last_key(engine: sa.Engine) -> int:
 
 
 def _exchange_list() -> sa.Select[Any]:
-    source = exchange.outerjoin(conversation, conversation.c.id == exchange.c.conversation_id)
+    source = exchange.outerjoin(conversation, conversation.c.id == exchange.c.conversation_id).outerjoin(
+        model_build, model_build.c.id == exchange.c.model_build_id
+    )
     return sa.select(
         exchange.c.id,
         exchange.c.uid.label("exchange_uid"),
@@ -221,6 +228,7 @@ def _exchange_list() -> sa.Select[Any]:
         exchange.c.step_no,
         exchange.c.leg,
         _MODEL.label("model"),
+        BUILD_NAME.label("build"),
         exchange.c.outcome,
         exchange.c.finish_reason,
         exchange.c.n_messages,

@@ -16,8 +16,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 from tarx_toollog.errors import ConfigError, NothingMatchedError
 from tarx_toollog.ids import uuid7
 from tarx_toollog.model import LoggedCall
+from tarx_toollog.store.builds import write_build
 from tarx_toollog.store.engine import store_errors
 from tarx_toollog.store.schema import call_uid, exchange, message, node, run, scenario, score, tool_call, trial
+from tarx_toollog.wire.model_facts import ModelFacts
 
 if TYPE_CHECKING:
     from tarx_toollog.store.log import ToolLog
@@ -210,13 +212,14 @@ class Replays:
         endpoint: str,
         params: Mapping[str, Any],
         server: Mapping[str, Any] | None,
+        facts: ModelFacts | None = None,
     ) -> RunRow:
-        """Make the row of a new run.
+        """Make the row of a new run; ``facts`` are those of the build that answers it.
 
         Raises:
             ConfigError: The name is taken.
         """
-        values = {
+        values: Row = {
             "uid": uuid7(),
             "name": name,
             "tag": tag,
@@ -229,6 +232,8 @@ class Replays:
             "started_at": datetime.now(UTC),
         }
         with self._write() as connection:
+            if facts is not None:
+                values["model_build_id"] = write_build(connection, facts, endpoint, datetime.now(UTC))
             statement = _insert(connection, run).on_conflict_do_nothing().values(**values).returning(run.c.id)
             if connection.execute(statement).scalar() is None:
                 raise ConfigError(

@@ -24,6 +24,10 @@ class View:
         return f"CREATE VIEW {self.name} ({', '.join(self.columns)}) AS {self.select.strip()}"
 
 
+_BUILD_SENTENCE = (
+    "Build of the model that answered, where a probe could tell: its label, else the name made of its file."
+)
+
 V_EXCHANGES = View(
     name="v_exchanges",
     about="One row per exchange of live traffic, with the names instead of the keys.",
@@ -37,6 +41,8 @@ V_EXCHANGES = View(
         "leg": "The tap that saw it.",
         "is_outer": "1 for an inbound exchange that made others; the calls are in those.",
         "model": "Model that answered (or was asked for).",
+        "build": _BUILD_SENTENCE,
+        "build_uid": "Public id of that build.",
         "stream": "Whether a streamed answer was asked for.",
         "outcome": "How it ended on the wire.",
         "finish_reason": "Why the model stopped.",
@@ -48,6 +54,15 @@ V_EXCHANGES = View(
         "n_tool_calls": "Tool calls in the answer.",
         "input_tokens": "Prompt tokens.",
         "output_tokens": "Generated tokens.",
+        "usage_source": "Where the counts come from: usage, timings, eval_count, or estimated (input_tokens only).",
+        "ctx_limit": "Context size of the server in tokens, where it is known.",
+        "context_fill": "Prompt tokens over the context size, 0–1; above 1 when the server was sent too much.",
+        "tool_tokens": "Share of the prompt tokens that the tool definitions took.",
+        "system_tokens": "Share that the system prompt took.",
+        "history_tokens": "Share of the messages that earlier exchanges had already.",
+        "new_tokens": "Share of the messages that this exchange brought.",
+        "truncation": "none, reported or suspected: whether something fell out of the context.",
+        "poisoned": "Whether the history holds a call whose arguments are not JSON.",
         "first_byte_ms": "Time to the first byte of the answer.",
         "total_ms": "Time to the end of the answer.",
         "answer": "Text of the answer.",
@@ -55,11 +70,15 @@ V_EXCHANGES = View(
     select="""
 SELECT e.uid, e.started_at, c.uid, e.conversation_how, e.turn_no, e.step_no, e.leg,
        CASE WHEN e.n_inner > 0 THEN 1 ELSE 0 END,
-       COALESCE(e.response_model, e.request_model), e.stream, e.outcome, e.finish_reason, e.http_status,
-       e.error_type, e.error_text, e.n_messages, e.n_tools, e.n_tool_calls, e.input_tokens, e.output_tokens,
+       COALESCE(e.response_model, e.request_model), COALESCE(b.label, b.name), b.uid, e.stream, e.outcome,
+       e.finish_reason, e.http_status, e.error_type, e.error_text, e.n_messages, e.n_tools, e.n_tool_calls,
+       e.input_tokens, e.output_tokens, e.usage_source, e.ctx_limit,
+       ROUND(CAST(e.input_tokens * 1.0 / NULLIF(e.ctx_limit, 0) AS NUMERIC), 4),
+       e.tool_tokens, e.system_tokens, e.history_tokens, e.new_tokens, e.truncation, e.poisoned,
        e.first_byte_ms, e.total_ms, COALESCE(m.text, m.content)
 FROM exchange e
 LEFT JOIN conversation c ON c.id = e.conversation_id
+LEFT JOIN model_build b ON b.id = e.model_build_id
 LEFT JOIN node n ON n.id = e.output_node_id
 LEFT JOIN message m ON m.id = n.message_id
 WHERE e.run_id IS NULL
@@ -78,6 +97,8 @@ V_TOOL_CALLS = View(
         "ordinal": "Position among the calls of the answer, from 0.",
         "called_at": "When the exchange began (UTC).",
         "model": "Model that made the call.",
+        "build": _BUILD_SENTENCE,
+        "build_uid": "Public id of that build.",
         "tool": "Tool name as the model wrote it.",
         "arguments": "Argument string, verbatim.",
         "arguments_json": "The JSON object that it is or means; NULL when it is none.",
@@ -98,10 +119,11 @@ V_TOOL_CALLS = View(
         "exec_error": "Type and text of its failure, where that was told; NULL when it did not fail.",
         "n_tools": "Tools offered in that request.",
         "input_tokens": "Prompt tokens of that request.",
+        "context_fill": "Those over the context size, 0–1.",
     },
     select="""
 SELECT e.uid || '.' || tc.choice || '.' || tc.ordinal, e.uid, c.uid, tc.turn_no, tc.step_no, tc.ordinal, e.started_at,
-       COALESCE(e.response_model, e.request_model), tc.name, tc.arguments,
+       COALESCE(e.response_model, e.request_model), COALESCE(b.label, b.name), b.uid, tc.name, tc.arguments,
        CASE tc.argument_state WHEN 'ok' THEN tc.arguments WHEN 'empty' THEN '{}' ELSE tc.arguments_json END,
        tc.argument_state, tc.schema_state,
        tc.schema_errors, tc.offered, tc.complete, tc.origin,
@@ -109,9 +131,10 @@ SELECT e.uid || '.' || tc.choice || '.' || tc.ordinal, e.uid, c.uid, tc.turn_no,
                  AND tc.offered AND tc.complete AND tc.origin <> 'leaked_text' THEN 0 ELSE 1 END,
        tc.quirks, e.outcome, COALESCE(tr.text, m.text, m.content), tr.is_error, tr.match_how, tr.latency_ms,
        tx.exec_ms, CASE WHEN tx.is_error THEN COALESCE(tx.error_type || ': ', '') || COALESCE(tx.error_text, '') END,
-       e.n_tools, e.input_tokens
+       e.n_tools, e.input_tokens, ROUND(CAST(e.input_tokens * 1.0 / NULLIF(e.ctx_limit, 0) AS NUMERIC), 4)
 FROM tool_call tc
 JOIN exchange e ON e.id = tc.exchange_id
+LEFT JOIN model_build b ON b.id = e.model_build_id
 LEFT JOIN conversation c ON c.id = tc.conversation_id
 LEFT JOIN tool_result tr ON tr.tool_call_id = tc.id
 LEFT JOIN message m ON m.id = tr.message_id
@@ -129,6 +152,7 @@ V_CHAINS = View(
         "conversation_uid": "Conversation.",
         "turn_no": "Turn, from 1.",
         "started_at": "Start of the turn (UTC).",
+        "build": "Build of the model that answered its latest step, where a probe could tell.",
         "signature": "Tool names in order, joined by >.",
         "chain_length": "Tool calls.",
         "n_steps": "Exchanges with the model.",
@@ -142,7 +166,11 @@ V_CHAINS = View(
         "user_text": "What the user had said.",
     },
     select="""
-SELECT c.uid, t.turn_no, t.started_at, t.signature, t.chain_length, t.n_steps, t.n_bad_calls, t.n_leaked,
+SELECT c.uid, t.turn_no, t.started_at,
+       (SELECT COALESCE(b.label, b.name) FROM exchange e JOIN model_build b ON b.id = e.model_build_id
+        WHERE e.conversation_id = t.conversation_id AND e.turn_no = t.turn_no
+        ORDER BY e.started_at DESC, e.id DESC LIMIT 1),
+       t.signature, t.chain_length, t.n_steps, t.n_bad_calls, t.n_leaked,
        t.n_error_results, t.n_unanswered, t.status,
        CASE WHEN t.status = 'answered' AND t.n_bad_calls + t.n_leaked + t.n_error_results + t.n_unanswered = 0
             THEN 1 ELSE 0 END,
@@ -156,10 +184,11 @@ WHERE t.chain_length + t.n_leaked > 0
 
 V_TOOL_STATS = View(
     name="v_tool_stats",
-    about="One row per tool and model: how often it is called, and what goes wrong.",
+    about="One row per tool, model and build: how often it is called, and what goes wrong.",
     columns={
         "tool": "Tool name.",
         "model": "Model that made the calls.",
+        "build": _BUILD_SENTENCE,
         "calls": "Number of calls.",
         "bad_calls": "Calls that were wrong in themselves (the next five, each call counted once).",
         "invalid_arguments": "Calls whose arguments are not a JSON object.",
@@ -176,7 +205,7 @@ V_TOOL_STATS = View(
         "last_called_at": "Latest call (UTC).",
     },
     select="""
-SELECT tool, model, COUNT(*), SUM(is_bad),
+SELECT tool, model, build, COUNT(*), SUM(is_bad),
        SUM(CASE WHEN argument_state = 'invalid' THEN 1 ELSE 0 END),
        SUM(CASE WHEN schema_state = 'fail' THEN 1 ELSE 0 END),
        SUM(CASE WHEN offered THEN 0 ELSE 1 END),
@@ -188,7 +217,7 @@ SELECT tool, model, COUNT(*), SUM(is_bad),
        ROUND(CAST(AVG(latency_ms) AS NUMERIC), 1), ROUND(CAST(MAX(latency_ms) AS NUMERIC), 1),
        MIN(called_at), MAX(called_at)
 FROM v_tool_calls
-GROUP BY tool, model
+GROUP BY tool, model, build
 """,
 )
 

@@ -16,21 +16,24 @@ it as well: a fine-tune is often served under the file name of its base.
 """
 
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tarx_toollog.canonical import Json, content_hash
-from tarx_toollog.wire.fields import count_or_none, dict_or_empty, list_or_empty, text_or_none
+from tarx_toollog.canonical import Json, content_hash, json_text
+from tarx_toollog.wire.fields import MAX_LARGE_COUNT, count_or_none, dict_or_empty, list_or_empty, text_or_none
 
 PROPS, MODELS, ADAPTERS = "/props", "/v1/models", "/lora-adapters"
 VERSION, SHOW, LOADED = "/api/version", "/api/show", "/api/ps"
+
+ADAPTERS_PARAM = "lora"
+"""The key of a request to llama.cpp that says which adapters answer it: a list of ``id`` and ``scale``."""
 
 LLAMA_CPP, OLLAMA, UNKNOWN_SERVER = "llama.cpp", "ollama", "unknown"
 _SERVERS = {"llamacpp": LLAMA_CPP, "library": OLLAMA, "vllm": "vllm"}
 """What servers write into ``owned_by`` of ``/v1/models``."""
 
-_MAX_COUNT = 2**31 - 1  # of a context; what is larger is no context, and PostgreSQL would refuse the row
 _SIZES = {"small": "_S", "medium": "_M", "large": "_L"}
 _QUANTIZATION = re.compile(r"(?:all )?([A-Z0-9_]+)(?: - (Small|Medium|Large))?", re.IGNORECASE)
 _BLOB = re.compile(r"^FROM\s+\S*sha256[-:]([0-9a-f]{64})\s*$", re.MULTILINE)
@@ -82,6 +85,12 @@ class ModelFacts:
     sources: tuple[str, ...] = ()
     """The routes that answered."""
 
+    @property
+    def name(self) -> str:
+        """What a person knows the build by: its file, or its name on the server, and the adapters."""
+        adapters = (f" + {one.file}" + (f" × {one.scale:g}" if one.scale != 1 else "") for one in self.lora)
+        return (self.file_name or self.model or self.server) + "".join(adapters)
+
     def to_json(self) -> dict[str, Any]:
         """Return the facts as JSON, with the names of the columns of ``model_build``; what is unknown is left out."""
         columns = {name: getattr(self, name) for name in _COLUMNS}
@@ -120,6 +129,20 @@ def facts_from(answers: Mapping[str, Json], model: str | None) -> ModelFacts | N
     if SHOW in answers or LOADED in answers:
         return _from_ollama(answers, model)
     return _from_openai(answers, model)
+
+
+def with_adapters(answers: Mapping[str, Json], wanted: Json) -> dict[str, Json]:
+    """Return the answers as they would be if the adapters that a request asks for were the server's own.
+
+    Args:
+        answers: As for ``facts_from``.
+        wanted: ``ADAPTERS_PARAM`` of the request; an adapter that it does not name has no effect, as llama.cpp has it.
+    """
+    pairs = [entry for entry in list_or_empty(wanted) if isinstance(entry, dict)]
+    entries = [entry for entry in list_or_empty(answers.get(ADAPTERS)) if isinstance(entry, dict)]
+    scales = {json_text(entry.get("id")): entry.get("scale") for entry in pairs}
+    chosen = [entry | {"scale": scales.get(json_text(entry.get("id")), 0.0)} for entry in entries]
+    return {**answers, ADAPTERS: chosen}
 
 
 def fingerprint(facts: ModelFacts) -> bytes:
@@ -167,11 +190,11 @@ def _from_openai(answers: Mapping[str, Json], model: str | None) -> ModelFacts |
         server_version=_name(props.get("build_info")),
         model=_base_name(name) if name and _PATH.match(name) else name,
         names=_names(aliases),
-        n_params=count_or_none(meta.get("n_params")),
+        n_params=count_or_none(meta.get("n_params"), MAX_LARGE_COUNT),
         quantization=normal_quantization(raw),
         quantization_raw=raw,
         file_name=None if path is None else _base_name(path),
-        size=count_or_none(meta.get("size")),
+        size=count_or_none(meta.get("size"), MAX_LARGE_COUNT),
         n_ctx=next(filter(None, map(_context, contexts)), None),
         n_ctx_train=_context(meta.get("n_ctx_train")),
         chat_template_hash=_template_hash(props),
@@ -198,7 +221,7 @@ def _from_ollama(answers: Mapping[str, Json], model: str | None) -> ModelFacts |
         model=model,
         names=_names([model, loaded.get("name"), loaded.get("model")]),
         family=family,
-        n_params=count_or_none(info.get("general.parameter_count")),
+        n_params=count_or_none(info.get("general.parameter_count"), MAX_LARGE_COUNT),
         quantization=normal_quantization(raw),
         quantization_raw=raw,
         file_digest=None if blob is None else f"sha256:{blob[1]}",
@@ -230,7 +253,7 @@ def _adapters(value: Json) -> tuple[Adapter, ...]:
     found = []
     for entry in list_or_empty(value):
         path, scale = dict_or_empty(entry).get("path"), dict_or_empty(entry).get("scale")
-        if isinstance(path, str) and isinstance(scale, int | float) and 0 < abs(scale) < float("inf"):
+        if isinstance(path, str) and isinstance(scale, int | float) and 0 < abs(scale) <= sys.float_info.max:
             found.append(Adapter(_base_name(path), float(scale)))
     return tuple(found)
 
@@ -252,8 +275,7 @@ def _names(values: Iterable[Json]) -> frozenset[str]:
 
 
 def _context(value: Json) -> int | None:
-    count = count_or_none(value)
-    return count if count and count <= _MAX_COUNT else None
+    return count_or_none(value) or None
 
 
 def _base_name(path: str) -> str:

@@ -101,8 +101,11 @@ def protocol_named(name: str) -> WireProtocol:
     return WIRE_PROTOCOLS.get(name) if name in WIRE_PROTOCOLS.names() else _OPENAI_CHAT
 
 
+_SHARED_ROUTES = ("/api/chat",)  # Ollama's, and the first name that comes to mind for a chat route of one's own
+
+
 def is_model_route(method: str, path: str) -> bool:
-    """Say whether a protocol claims a route, so that a tap captures it whatever its body is.
+    """Say whether a route is a protocol's alone, so that a tap captures it whatever its body is.
 
     Example:
         >>> is_model_route("POST", "/s/demo/v1/chat/completions?trace=1")
@@ -110,11 +113,12 @@ def is_model_route(method: str, path: str) -> bool:
         >>> is_model_route("GET", "/v1/models")
         False
     """
-    return method == "POST" and protocol_for(method, path) is not None
+    is_shared = route_of(path).endswith(_SHARED_ROUTES)
+    return method == "POST" and not is_shared and protocol_for(method, path) is not None
 
 
 def may_be_chat(method: str, path: str) -> bool:
-    """Say whether the body on a route that no protocol claims should be looked at with ``looks_like_chat``."""
+    """Say whether the body on a route that is no protocol's alone should be looked at with ``looks_like_chat``."""
     return method == "POST" and not route_of(path).endswith(_NOT_CHATS)
 
 

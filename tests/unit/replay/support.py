@@ -110,6 +110,7 @@ class FakeModel:
     requests: list[Json] = field(default_factory=list)
     loading: int = 0
     """How often the list of models is still refused, because the model is loading."""
+    adapters: list[Json] = field(default_factory=list)
     props: Json = field(default_factory=lambda: {"model_path": "a.gguf", "chat_template": "{{ x }}"})
 
 
@@ -136,11 +137,15 @@ def fake_model(handler: Handler) -> Iterator[FakeModel]:
     async def on_props(_: Request) -> Response:
         return JSONResponse(model.props)
 
+    async def on_adapters(_: Request) -> Response:
+        return JSONResponse(model.adapters)
+
     app = Starlette(
         routes=[
             Route("/v1/chat/completions", on_chat, methods=["POST"]),
             Route("/v1/models", on_models),
             Route("/props", on_props),
+            Route("/lora-adapters", on_adapters),
         ]
     )
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off"))

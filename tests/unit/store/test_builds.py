@@ -93,6 +93,7 @@ def test_a_build_is_one_row_however_often_and_wherever_it_is_seen(log: ToolLog) 
 
     (row,) = builds.builds(log.engine)
     assert {
+        "name": "tuned.gguf + v2.gguf × 0.5",
         "label": None,
         "server": "llama.cpp",
         "server_version": "b1",
@@ -115,6 +116,25 @@ def test_a_build_is_one_row_however_often_and_wherever_it_is_seen(log: ToolLog) 
         "n_tool_calls": 0,
     } == {name: value for name, value in row.items() if name != "build_uid"}
     assert 2 == len(builds.build_detail(log.engine, row["build_uid"])["sightings"])
+
+
+def test_each_build_has_a_name_of_its_own(log: ToolLog) -> None:
+    bare = replace(TUNED, lora=())
+    for facts in (bare, replace(bare, n_ctx=1), replace(bare, n_ctx=2), replace(bare, file_name="tuned.gguf (2)")):
+        probe(log, facts, 0)
+    probe(log, ModelFacts(model="served"), 0)
+
+    names = ["tuned.gguf", "tuned.gguf (2)", "tuned.gguf (3)", "tuned.gguf (2) (2)", "served"]
+    assert sorted(names) == sorted(row["name"] for row in builds.builds(log.engine))
+
+
+def test_a_request_that_chooses_its_adapters_is_of_no_build_that_a_probe_saw(log: ToolLog) -> None:
+    chosen: dict[str, Any] = {"params": {"lora": [{"id": 0, "scale": 0.0}]}}
+    before = [answered(log, 0), answered(log, 1, **chosen)]
+    probe(log, TUNED, 2)
+    after = [answered(log, 3), answered(log, 4, **chosen)]
+
+    assert ["tuned.gguf", None] * 2 == [files(log)[key] for key in (*before, *after)]
 
 
 def test_a_probe_that_found_nothing_changes_nothing(log: ToolLog) -> None:

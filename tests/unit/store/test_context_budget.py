@@ -9,9 +9,10 @@ import pytest
 import sqlalchemy as sa
 
 from tarx_toollog.model import Exchange, Outcome
-from tarx_toollog.store.builds import Known, Place, Probed, write_probe
+from tarx_toollog.store.builds import Place, Probed, write_probe
 from tarx_toollog.store.context_budget import ContextBudgets
 from tarx_toollog.store.log import ToolLog
+from tarx_toollog.store.replays import Replays
 from tarx_toollog.store.schema import exchange as exchange_table
 from tarx_toollog.wire.model_facts import ModelFacts
 from tests.support.builders import TOOLS, assistant, call, exchange, result, system, user
@@ -127,7 +128,6 @@ def test_the_build_gives_the_limit_and_the_request_or_the_server_a_better_one(lo
 
     assert (build_id, 4096) == _build(budgets.of(known))
     assert (build_id, 2048) == _build(budgets.of(asked))
-    assert (7, 512) == _build(_given(budgets, known))
     # Nobody answered there, or somebody else did.
     assert (None, None) == _build(budgets.of(answer([user("hi")], "yes", 100, at_s=1, upstream="http://other")))
     unreached = replace(answer([user("hi")], "yes", 100, at_s=1), outcome=Outcome.PROXY_ERROR)
@@ -135,11 +135,16 @@ def test_the_build_gives_the_limit_and_the_request_or_the_server_a_better_one(lo
     assert (None, None) == _build(Budgets(log, upstream=None).of(answer([user("hi")], "yes", 100, at_s=1)))
 
 
-def _given(budgets: Budgets, item: Exchange) -> dict[str, Any]:
-    """Return the values for an exchange of a replay, which knows its build; that one is not in this store."""
-    key = budgets._log.write([item])[0]
-    with budgets._log.engine.begin() as connection:
-        return budgets._budgets.values(connection, key, item, build=Known(7, 512))
+def test_a_replay_is_of_the_build_that_its_run_has_found_whatever_a_probe_saw(log: ToolLog) -> None:
+    seen = answer([user("hi")], "yes", 1).started_at
+    with log.engine.begin() as connection:
+        write_probe(connection, Probed(Place("http://u", "m-q4"), ModelFacts(model="m-q4", n_ctx=4096), None, seen))
+    start: dict[str, Any] = {"tag": "t", "model": "m", "endpoint": "http://u", "params": {}, "server": None}
+    known = Replays(log).start_run(name="known", facts=ModelFacts(file_name="a.gguf", n_ctx=512), **start)
+    unknown = Replays(log).start_run(name="unknown", **start)
+
+    asked = [answer([user("hi")], "yes", 100, at_s=1, leg="replay", run_uid=run.uid) for run in (known, unknown)]
+    assert [512, None] == [Budgets(log).of(item)["ctx_limit"] for item in asked]
 
 
 def _build(values: dict[str, Any]) -> tuple[int | None, int | None]:

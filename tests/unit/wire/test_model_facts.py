@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tarx_toollog.canonical import content_hash
+from tarx_toollog.canonical import Json, content_hash
 from tarx_toollog.wire.model_facts import (
     ADAPTERS,
     LOADED,
@@ -20,6 +20,7 @@ from tarx_toollog.wire.model_facts import (
     facts_from,
     fingerprint,
     normal_quantization,
+    with_adapters,
 )
 from tests.support.captures import CAPTURES, parse_http
 
@@ -262,3 +263,24 @@ def test_rubbish_gives_facts_or_none_and_never_raises(answers: dict[str, Any], m
     facts = facts_from(answers, model)
     if facts is not None:
         assert 17 == len(fingerprint(facts))
+
+
+def test_a_request_that_names_adapters_turns_all_others_off() -> None:
+    answers: dict[str, Json] = {
+        PROPS: {"model_path": "/m/base.gguf"},
+        ADAPTERS: [{"id": 0, "path": "/m/v1.gguf", "scale": 1.0}, {"id": 1, "path": "/m/v2.gguf", "scale": 1.0}],
+    }
+    wanted: list[tuple[Json, str]] = [
+        ([{"id": 0, "scale": 0.0}], "base.gguf"),
+        ([{"id": 1, "scale": 0.5}], "base.gguf + v2.gguf × 0.5"),
+        ([], "base.gguf"),
+        ("nonsense", "base.gguf"),
+        ([{"id": [], "scale": "x"}, 7], "base.gguf"),
+    ]
+    for asked, name in wanted:
+        facts = facts_from(with_adapters(answers, asked), None)
+        assert facts is not None
+        assert name == facts.name
+    own = facts_from(answers, None)
+    assert own is not None
+    assert "base.gguf + v1.gguf + v2.gguf" == own.name

@@ -13,7 +13,7 @@ Three kinds of tables:
 Integer keys stay inside one file; a ``uid`` (UUIDv7) is what exports and other programs may refer to.
 """
 
-from tarx_toollog.store.schema.builds import model_build
+from tarx_toollog.store.schema.builds import BUILD_NAME, model_build
 from tarx_toollog.store.schema.columns import metadata
 from tarx_toollog.store.schema.facts import (
     OUTCOMES,
@@ -35,6 +35,7 @@ SCHEMA_REVISION = "0002"
 """The Alembic revision that this code writes. A test holds it against the newest file in ``migrations/``."""
 
 __all__ = [
+    "BUILD_NAME",
     "OUTCOMES",
     "SCHEMA_REVISION",
     "call_uid",

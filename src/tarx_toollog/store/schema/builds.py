@@ -32,12 +32,21 @@ model_build = sa.Table(
     sa.Column("n_ctx_train", sa.Integer, comment="Context that the model was trained for, in tokens."),
     sa.Column("chat_template_hash", sa.String(34), comment="Content hash of the chat template, in hex."),
     sa.Column("lora", JsonText, nullable=False, comment="Adapters applied to it: a list of file and scale."),
+    sa.Column(
+        "name",
+        SafeText,
+        nullable=False,
+        comment="Name made of its file and adapters; a number tells builds apart that differ in something else.",
+    ),
     sa.Column("label", SafeText, comment="Name that a person gave it: base, fine-tune v2."),
     sa.Column("upstream", SafeText, comment="Base URL where it was first seen, without a login."),
     sa.Column("first_seen_at", UtcDateTime, nullable=False, comment="First time that a server named these facts."),
     sa.Column("last_seen_at", UtcDateTime, nullable=False, comment="Latest time."),
     comment="Each distinct build of a model once: weights, quantization, adapters, template, context and server.",
 )
+
+BUILD_NAME = sa.func.coalesce(model_build.c.label, model_build.c.name)
+"""The name under which a build is shown, and by which ``--build`` finds it: a person's, else the made one."""
 
 model_sighting = sa.Table(
     "model_sighting",

@@ -22,6 +22,7 @@ run = sa.Table(
         JsonText,
         comment="What the server said of itself: model file, quantization, context, template.",
     ),
+    reference("model_build_id", "model_build", "The build that answers it, where the server told."),
     sa.Column("status", sa.String(16), nullable=False, comment="running, finished or aborted."),
     sa.Column("started_at", UtcDateTime, nullable=False, comment="Start."),
     sa.Column("ended_at", UtcDateTime, comment="End; NULL while it runs."),

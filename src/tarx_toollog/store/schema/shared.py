@@ -73,6 +73,12 @@ tool_definition = sa.Table(
     sa.Column("max_depth", sa.Integer, nullable=False, comment="Nesting depth of the schema; 1 is flat."),
     sa.Column("n_enums", sa.Integer, nullable=False, comment="Parameters restricted to a list of values."),
     sa.Column("size", sa.Integer, nullable=False, comment="Characters of its compact JSON."),
+    sa.Column(
+        "n_tokens",
+        sa.Integer,
+        nullable=False,
+        comment="Tokens that it takes in a prompt, estimated from its bytes (docs/context-budget.md).",
+    ),
     comment="Each distinct tool definition once; another version of a tool is another row.",
 )
 
