@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 REASONS = {
     "turn_failed": "the turn did not complete",
     "not_completed": "the exchange did not complete",
-    "asked_again": "the same step was asked again, and the later answer counts",
     "other_protocol": "its wire protocol cannot be replayed yet",
     "several_choices": "more than one answer was asked for",
     "no_tools_offered": "no tool could be called, so there was nothing to decide",
@@ -115,19 +114,17 @@ def freeze(trajectory: Trajectory) -> Scenario | Skipped:
     """Return the scenario of a turn, or why there is none."""
     if trajectory.status == "failed":
         return Skipped(trajectory.conversation_uid, trajectory.turn_no, "turn_failed")
-    steps: dict[int, ScenarioStep] = {}
+    steps = []
     omitted = []
     for step in trajectory.steps:
         if reason := _reason_against(step):
             omitted.append(Omitted(step.step_no, reason))
-            continue
-        if step.step_no in steps:  # the client asked twice; the conversation went on with the later answer
-            omitted.append(Omitted(step.step_no, "asked_again"))
-        steps[step.step_no] = _freeze_step(step)
+        else:
+            steps.append(_freeze_step(step))
     if not steps:
         reason = omitted[0].reason if omitted else "no_output"
         return Skipped(trajectory.conversation_uid, trajectory.turn_no, reason)
-    return Scenario(trajectory.conversation_uid, trajectory.turn_no, tuple(steps.values()), tuple(omitted))
+    return Scenario(trajectory.conversation_uid, trajectory.turn_no, tuple(steps), tuple(omitted))
 
 
 def has_text(content: Any) -> bool:

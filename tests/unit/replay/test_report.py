@@ -13,7 +13,7 @@ RUN = RunRow(1, "u", "r", "t", "m", "http://x", "teacher_forced", {}, None, "fin
 
 def scenario(*steps: int, omitted: tuple[int, ...] = ()) -> Scenario:
     frozen = tuple(ScenarioStep(n, "", (), (), {}, (Call("recall", {}),), Recorded({}, None, None)) for n in steps)
-    return Scenario("c", 1, frozen, tuple(Omitted(n, "asked_again") for n in omitted))
+    return Scenario("c", 1, frozen, tuple(Omitted(n, "empty_answer") for n in omitted))
 
 
 def trial(key: int, step_no: int, verdict: bool | None, status: TrialStatus = "ok") -> TrialRow:
