@@ -1,6 +1,7 @@
-"""Run every bench and write ``bench/results/<name>.json``.
+"""Run benches and write ``bench/results/<name>.json``.
 
-python -m bench [NAME ...]
+python -m bench             all but ``decode``, which takes a quarter of an hour
+python -m bench NAME ...    those named
 """
 
 import json
@@ -9,22 +10,26 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench import capture, growth, ingest, leaked_calls, linking, redaction
+from bench import capture, decode, growth, ingest, leaked_calls, linking, redaction, torture
 
 BENCHES = {
     "capture": capture.measure,
+    "decode": decode.measure,
     "ingest": ingest.measure,
     "growth": growth.measure,
     "leaked_calls": leaked_calls.measure,
     "linking": linking.measure,
     "redaction": redaction.measure,
+    "torture": torture.measure,
 }
+LONG = frozenset({"decode"})
+"""Run only when named."""
 RESULTS = Path(__file__).parent / "results"
 
 
 def main(names: list[str]) -> int:
-    """Run the benches named, or all."""
-    for name in names or list(BENCHES):
+    """Run the benches named, or all that are not long."""
+    for name in names or [name for name in BENCHES if name not in LONG]:
         figures: dict[str, Any] = BENCHES[name]()
         figures["python"] = platform.python_version()
         text = json.dumps(figures, indent=2)

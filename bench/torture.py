@@ -110,6 +110,17 @@ def _speed() -> str:
     return f"{_table(heads, rows)}\n\nPython {figures['python']}. Baseline: {figures['baseline']}."
 
 
+def _fuzz() -> str:
+    figures = json.loads((RESULTS / "fuzz.json").read_text("utf-8"))
+    heads = ("target", "seconds", "executions", "files in the corpus", "edges reached", "features", "findings")
+    rows = []
+    for name, target in figures["targets"].items():
+        known = ["–" if target[key] is None else f"{target[key]:,}" for key in ("coverage", "features", "findings")]
+        rows.append((f"`{name}`", figures["seconds"], f"{target['executions']:,}", f"{target['corpus']:,}", *known))
+    made_on = f"Revision {figures['revision']}, atheris {figures['atheris']}, Python {figures['python']}."
+    return f"{_table(heads, rows)}\n\n{made_on}"
+
+
 def _cases() -> str:
     rows = [(f"`{key}`", case.about, _says(case), _verdict(is_right(case))) for key, case in cases().items()]
     return _table(("case", "what it is", "what comes out", "right"), rows)
@@ -121,6 +132,7 @@ _PARTS: dict[str, Callable[[], str]] = {
     "quirks": _quirks,
     "limits": _limits,
     "speed": _speed,
+    "fuzz": _fuzz,
     "cases": _cases,
 }
 

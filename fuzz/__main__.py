@@ -1,22 +1,27 @@
 """Run the fuzz targets, one after the other, and say what they found.
 
-python -m fuzz [--seconds N] [TARGET ...]
+python -m fuzz [--seconds N] [--results] [TARGET ...]    ``--results`` writes bench/results/fuzz.json
 
 The corpus grows in ``fuzz/corpus``, inputs that break something stay in ``fuzz/findings``; neither is under git.
 Run a finding again with ``python -m fuzz.TARGET_target FILE``.
 """
 
-# ruff: noqa: S603, T201 - it runs its own modules, and prints
+# ruff: noqa: S603, T201 - it runs its own modules and git, and prints
 import argparse
+import importlib.metadata
 import importlib.util
+import json
 import os
+import platform
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 from fuzz.inputs import bytes_of, seeds
 from tarx_toollog.wire.text_calls import FORMS
@@ -24,6 +29,7 @@ from tests.support.torture import cases, texts_of
 
 HERE = Path(__file__).parent
 CORPUS, FINDINGS = HERE / "corpus", HERE / "findings"
+RESULTS = HERE.parent / "bench" / "results" / "fuzz.json"
 TARGETS = ("decode", "store", "arguments")
 SECONDS_OF_ONE_INPUT = 10  # two hundred times what the slowest seed takes
 MIB_OF_MEMORY = 1024
@@ -39,8 +45,13 @@ class Run:
     target: str
     executions: int
     corpus: int
+    """Files in it at the end."""
     findings: tuple[Path, ...]
     exit_code: int
+    coverage: int | None = None
+    """Edges of the code that inputs of the corpus reach, as libFuzzer counts them; None when it did not say."""
+    features: int | None = None
+    """The same with how often each is passed, in steps."""
 
 
 def main(arguments: list[str]) -> int:
@@ -48,7 +59,10 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m fuzz", description="Fuzz the decoder.")
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(TARGETS), default=[])
     parser.add_argument("--seconds", type=int, default=60, help="seconds for each target (default: 60)")
+    parser.add_argument("--results", action="store_true", help="write bench/results/fuzz.json; all targets only")
     options = parser.parse_args(arguments)
+    if options.results and options.targets:
+        parser.error("--results is for all targets")
     if strange := set(options.targets) - set(TARGETS):
         parser.error(f"no such target: {', '.join(sorted(strange))}")
     if importlib.util.find_spec("atheris") is None:
@@ -60,7 +74,45 @@ def main(arguments: list[str]) -> int:
         print(f"{len(each.findings)} findings" + ("" if each.exit_code == 0 else f", exit code {each.exit_code}"))
         for path in each.findings:
             print(f"  {path}")
+    if options.results:
+        RESULTS.write_text(json.dumps(figures(runs, options.seconds), indent=2) + "\n", "utf-8")
     return int(any(each.findings or each.exit_code for each in runs))
+
+
+def figures(runs: list[Run], seconds: int) -> dict[str, Any]:
+    """Return what became of the targets, and what they ran on.
+
+    Args:
+        runs: One for each target.
+        seconds: That each of them was given.
+    """
+    targets = {
+        each.target: {
+            "executions": each.executions,
+            "corpus": each.corpus,
+            "coverage": each.coverage,
+            "features": each.features,
+            "findings": len(each.findings),
+            "exit_code": each.exit_code,
+        }
+        for each in runs
+    }
+    return {
+        "seconds": seconds,
+        "targets": targets,
+        "revision": _revision(),
+        "atheris": importlib.metadata.version("atheris"),
+        "python": platform.python_version(),
+    }
+
+
+def _revision() -> str | None:
+    """Return the commit, with ``-dirty`` after it when there are changes beside it; None outside of a repository."""
+    if shutil.which("git") is None:
+        return None
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or None
 
 
 def run(target: str, seconds: int) -> Run:
@@ -92,8 +144,19 @@ def run(target: str, seconds: int) -> Run:
     made = tuple(sorted(set(findings.iterdir()) - before))
     if done.returncode or made:
         print(done.stderr[-5000:], file=sys.stderr)
-    executions = re.search(r"number_of_executed_units:\s*(\d+)", done.stderr)
-    return Run(target, int(executions[1]) if executions else 0, len(list(corpus.iterdir())), made, done.returncode)
+    executions, coverage, features = counts_of(done.stderr)
+    n_files = len(list(corpus.iterdir()))
+    return Run(target, executions or 0, n_files, made, done.returncode, coverage, features)
+
+
+def counts_of(report: str) -> tuple[int | None, int | None, int | None]:
+    """Return executions, coverage and features from what libFuzzer wrote: of each the last number that it told."""
+    found = (
+        re.findall(pattern, report)
+        for pattern in (r"number_of_executed_units:\s*(\d+)", r"\bcov: (\d+)", r"\bft: (\d+)")
+    )
+    executions, coverage, features = (int(all_told[-1]) if all_told else None for all_told in found)
+    return executions, coverage, features
 
 
 def sow(target: str, corpus: Path) -> None:

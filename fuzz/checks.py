@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, replace
+from dataclasses import asdict, astuple, replace
 
 from tarx_toollog import ToolLog
 from tarx_toollog.canonical import escape_text, json_text, parse_arguments, unescape_text
@@ -10,6 +10,7 @@ from tarx_toollog.ids import uuid7
 from tarx_toollog.model import Exchange
 from tarx_toollog.wire.content_encoding import MAX_OUTPUT, MAX_RATIO, MIN_LIMIT
 from tarx_toollog.wire.decode import decode
+from tarx_toollog.wire.fields import MAX_COUNT
 from tarx_toollog.wire.raw import Chunk, Headers, RawExchange
 from tarx_toollog.wire.repair import REPAIRS, repair_arguments
 from tarx_toollog.wire.text_calls import FORMS, MAX_CALLS, find_calls
@@ -29,7 +30,22 @@ def check(raw: RawExchange, pieces: Iterable[bytes]) -> Exchange:
     assert whole == cut, f"the pieces matter:\n{whole}\n{cut}"
     size = len(repr(exchange))
     assert size <= SIZE_OF_NOTHING + SIZE_PER_BYTE * readable_size(raw), f"{size} characters"
+    check_numbers(exchange)
     return exchange
+
+
+def check_numbers(exchange: Exchange) -> None:
+    """Every number of the answer fits into its column: PostgreSQL refuses the row otherwise."""
+    if exchange.response is None:
+        return
+    usage, choices = exchange.response.usage, exchange.response.choices
+    calls = [call for choice in choices for call in choice.message.tool_calls]
+    counts = [] if usage is None else [value for value in astuple(usage) if isinstance(value, int)]
+    places = [choice.index for choice in choices] + [call.wire_index or 0 for call in calls]
+    assert all(0 <= count <= MAX_COUNT for count in counts), f"counts {counts}"
+    assert all(abs(place) <= MAX_COUNT for place in places), f"indexes {places}"
+    durations = (exchange.response.prompt_ms, exchange.response.predicted_ms)
+    assert all(value is None or 0 <= value < float("inf") for value in durations), f"durations {durations}"
 
 
 def check_stored(exchange: Exchange, log: ToolLog) -> None:

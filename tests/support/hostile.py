@@ -83,6 +83,18 @@ def item_done(number: int) -> bytes:
     return event({"type": "response.output_item.done", "item": item | {"arguments": "{}"}}, RESPONSES)
 
 
+def item_again(**fields: Any) -> bytes:
+    """Return an event that sends the one item of an answer of OpenAI Responses once more, as far as it has come."""
+    item = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "tarx_recall", **fields}
+    return event({"type": "response.output_item.added", "output_index": 0, "item": item}, RESPONSES)
+
+
+def response_again(n_items: int) -> bytes:
+    """Return an event that sends the whole response once more, with so many items."""
+    items = [{"type": "message", "id": f"msg_{n}", "content": [{"type": "output_text"}]} for n in range(n_items)]
+    return event({"type": "response.in_progress", "response": {"id": "resp_1", "output": items}}, RESPONSES)
+
+
 def ollama_line(message: dict[str, Any]) -> bytes:
     """Return one line of Ollama's."""
     return event({"model": "m", "message": {"role": "assistant", **message}, "done": False}, OLLAMA)
@@ -186,6 +198,11 @@ HOSTILE = (
     Shape("half surrogates", _same(delta({"content": "\ud83d"}))),
     Shape("gzip in tiny members", lambda size: answer(repeat(gzip.compress(b""), size), encoding="gzip", chunk=size)),
     Shape("responses: a call in every event", _each(item_done, RESPONSES)),
+    Shape("responses: the item in every event", _each(lambda n: item_again(arguments='"k": 1, ' * n), RESPONSES)),
+    Shape(
+        "responses: the item in every event, another key each", _each(lambda n: item_again(**{f"k{n}": 1}), RESPONSES)
+    ),
+    Shape("responses: the response in every event", _each(response_again, RESPONSES)),
     Shape("messages: a call in every event", _each(block_start, MESSAGES)),
     Shape("ollama: a call in every line", _each(lambda n: ollama_line({"tool_calls": [call(n)]}), OLLAMA)),
     Shape("ollama: empty lines", _same(b"\n", OLLAMA, head=b"{}\n")),

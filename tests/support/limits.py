@@ -210,6 +210,20 @@ LIMITS = (
         lambda: answer(fragment(**(call(0) | {"index": 2**31}))),
     ),
     Limit(
+        "count of tokens",
+        "2³¹ − 1",
+        "fields.MAX_COUNT",
+        "count_invalid:",
+        lambda: answer(event({"choices": [], "usage": {"prompt_tokens": 2**31}}) + DONE),
+    ),
+    Limit(
+        "duration",
+        "2⁵³ milliseconds",
+        "fields.MAX_MS",
+        "duration_invalid:",
+        lambda: answer(event({"choices": [], "timings": {"prompt_ms": 1e300}}) + DONE),
+    ),
+    Limit(
         "digits of a number",
         f"{sys.get_int_max_str_digits():,}",
         "sys.get_int_max_str_digits",

@@ -23,7 +23,7 @@ from typing import Any
 from tarx_toollog.canonical import Json, json_text
 from tarx_toollog.model import Choice, Message, ToolCall, ToolResult, Usage
 from tarx_toollog.wire.calls import CallDraft, settle, whole_calls
-from tarx_toollog.wire.fields import DecodeContext, count_or_none, dict_or_empty, list_or_empty, text_or_none
+from tarx_toollog.wire.fields import DecodeContext, as_list, count_of, dict_or_empty, text_or_none
 from tarx_toollog.wire.openai_fields import (
     call_seed,
     ending_of,
@@ -37,6 +37,7 @@ HELD_KEYS = frozenset({"id", "type", "role", "model", "content", "stop_reason", 
 """Top-level keys of an answer that have a field of their own, or always say the same."""
 PARTIAL = "partial_json"
 _CALL_SUFFIX = "tool_use"
+_COUNT_KEYS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens")
 _STOP_REASONS = {"refusal": "content_filter", "model_context_window_exceeded": "length"}
 
 
@@ -73,8 +74,11 @@ def message_from_raw(raw: Mapping[str, Any], *, seed: str | None = None) -> Mess
 
 def call_drafts(raw: Mapping[str, Any]) -> list[CallDraft]:
     """Return the calls of a message."""
-    drafts = (call_draft(block) for block in _blocks(raw) if is_call(block))
-    return [draft for draft in drafts if draft is not None]
+    found = (call_draft(block) for block in _blocks(raw) if is_call(block))
+    drafts = [draft for draft in found if draft is not None]
+    for draft in drafts if isinstance(raw.get("content"), dict) else ():
+        draft.note("content_object")
+    return drafts
 
 
 def build_message(raw: Mapping[str, Any], calls: tuple[ToolCall, ...]) -> Message:
@@ -84,7 +88,7 @@ def build_message(raw: Mapping[str, Any], calls: tuple[ToolCall, ...]) -> Messag
     return Message(
         role=text_or_none(raw.get("role")) or "",
         raw=raw,
-        text=text_of(raw.get("content")),
+        text=text_of(as_list(raw.get("content")) or raw.get("content")),
         reasoning="".join(filter(None, thoughts)) or None,
         tool_calls=calls,
         tool_results=tuple(_result(block) for block in blocks if block.get("type") == "tool_result"),
@@ -118,26 +122,21 @@ def build_choice(
     return Choice(0, build_message(raw, calls), finish_reason, stop_reason)
 
 
-def usage_of(usage: Json, timings: Json) -> Usage | None:
-    """Return the token counts from ``usage``, else from llama.cpp's ``timings``, else None."""
+def usage_of(usage: Json, timings: Json, context: DecodeContext) -> Usage | None:
+    """Return the token counts from ``usage``, else from llama.cpp's ``timings``, else None; a bad one is noted."""
     counts = dict_or_empty(usage)
-    cached = count_or_none(counts.get("cache_read_input_tokens"))
-    parts = (
-        count_or_none(counts.get("input_tokens")),
-        cached,
-        count_or_none(counts.get("cache_creation_input_tokens")),
-    )
-    known = [part for part in parts if part is not None]
+    fresh, cached, written, output = (count_of(counts.get(key), key, context) for key in _COUNT_KEYS)
+    known = [part for part in (fresh, cached, written) if part is not None]
     read = Usage(
-        input_tokens=sum(known) if known else None,
-        output_tokens=count_or_none(counts.get("output_tokens")),
+        input_tokens=count_of(sum(known), "input_tokens", context) if known else None,
+        output_tokens=output,
         cached_tokens=cached,
     )
-    return read if read.input_tokens or read.output_tokens else usage_of_timings(None, timings)
+    return read if read.input_tokens or read.output_tokens else usage_of_timings(None, timings, context)
 
 
 def _blocks(raw: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [block for block in list_or_empty(raw.get("content")) if isinstance(block, dict)]
+    return [block for block in as_list(raw.get("content")) if isinstance(block, dict)]
 
 
 def _ends_in_empty_call(raw: Mapping[str, Any]) -> bool:

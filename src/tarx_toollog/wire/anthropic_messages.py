@@ -13,7 +13,7 @@ from typing import Any, Literal
 from tarx_toollog.model import Choice, Message, Request, Response, ToolDefinition
 from tarx_toollog.wire.anthropic_blocks import HELD_KEYS, build_choice, call_drafts, message_from_raw, usage_of
 from tarx_toollog.wire.anthropic_stream import MessagesStream
-from tarx_toollog.wire.fields import DecodeContext, objects_of, text_or_none
+from tarx_toollog.wire.fields import DecodeContext, note_lone, objects_of, text_or_none
 from tarx_toollog.wire.openai_chat import NO_MESSAGES
 from tarx_toollog.wire.openai_fields import error_of, first_extra, timing_of
 
@@ -42,7 +42,7 @@ class AnthropicMessages:
         params = dict(body)
         raws: list[Mapping[str, Any]] = []
         layout: list[str] = []
-        if isinstance(params.get("system"), str | list):
+        if isinstance(params.get("system"), str | list | dict):
             raws.append({"role": "system", "content": params.pop("system")})
             layout.append(SYSTEM)
         if isinstance(params.get("messages"), list):
@@ -76,17 +76,18 @@ class AnthropicMessages:
         """Read the body of an answer that is not streamed, or of an error."""
         timings = body.get("timings")
         choices: tuple[Choice, ...] = ()
-        if isinstance(body.get("content"), str | list):
+        if isinstance(body.get("content"), str | list | dict):
+            note_lone(body["content"], "content", context)
             raw = {"role": text_or_none(body.get("role")) or "assistant", "content": body["content"]}
             choices = (build_choice(raw, call_drafts(raw), text_or_none(body.get("stop_reason")), context),)
         return Response(
             response_id=text_or_none(body.get("id")),
             model=text_or_none(body.get("model")),
             choices=choices,
-            usage=usage_of(body.get("usage"), timings),
+            usage=usage_of(body.get("usage"), timings, context),
             terminated=bool(choices),
-            prompt_ms=timing_of(timings, "prompt_ms"),
-            predicted_ms=timing_of(timings, "predicted_ms"),
+            prompt_ms=timing_of(timings, "prompt_ms", context),
+            predicted_ms=timing_of(timings, "predicted_ms", context),
             error=error_of(body),
             extra=first_extra(body.items(), HELD_KEYS),
         )

@@ -27,7 +27,7 @@ from tarx_toollog.wire.anthropic_blocks import (
 )
 from tarx_toollog.wire.calls import CallDraft
 from tarx_toollog.wire.events import read_error, read_objects
-from tarx_toollog.wire.fields import DecodeContext, dict_or_empty, index_or_none, list_or_empty, text_or_none
+from tarx_toollog.wire.fields import DecodeContext, as_list, dict_or_empty, index_or_none, listed, text_or_none
 from tarx_toollog.wire.openai_fields import error_of, first_extra, timing_of
 from tarx_toollog.wire.sse import SseEvent, SseSplitter
 
@@ -71,7 +71,7 @@ class _Block:
             if key != PARTIAL:
                 raw[key] = join_surrogates("".join([text_or_none(raw.get(key)) or "", *pieces]))
         if self.citations:
-            raw["citations"] = [*list_or_empty(raw.get("citations")), *self.citations]
+            raw["citations"] = [*as_list(raw.get("citations")), *self.citations]
         text = join_surrogates("".join(self.pieces.get(PARTIAL, ())))
         if text and not text.isspace():  # else what the start held is the input
             value = _object(text)
@@ -113,10 +113,10 @@ class MessagesStream:
             response_id=text_or_none(self._head.get("id")),
             model=text_or_none(self._head.get("model")),
             choices=(self._choice(is_over=is_over),) if self._blocks or is_over else (),
-            usage=usage_of(self._usage, timings),
+            usage=usage_of(self._usage, timings, self._context),
             terminated=is_over,
-            prompt_ms=timing_of(timings, "prompt_ms"),
-            predicted_ms=timing_of(timings, "predicted_ms"),
+            prompt_ms=timing_of(timings, "prompt_ms", self._context),
+            predicted_ms=timing_of(timings, "predicted_ms", self._context),
             error=self._error,
             error_in_stream=self._error is not None,
             extra=first_extra(self._head.items(), HELD_KEYS),
@@ -179,7 +179,7 @@ class MessagesStream:
         self._keep(message)
         self._count(message.get("usage"))
         self._take_stop_reason(message.get("stop_reason"))
-        for position, block in enumerate(list_or_empty(message.get("content"))):
+        for position, block in enumerate(listed(message.get("content"), "content", self._context)):
             if isinstance(block, dict):  # as a rule the list is empty
                 self._start_block(position, block, offset_ns).stopped = True
 

@@ -2,8 +2,8 @@
 
 Theory: the protocol says that fragments of one call share an ``index``. Local servers send index 0 for all
 calls (Ollama, old vLLM), no index, no id, numeric or repeated ids, an id that changes with every fragment
-(gateways), a name in every fragment, arguments as an object. Merging by index alone therefore joins two
-calls into one. So each choice keeps an ordered list of calls, and every fragment is asked:
+(gateways), a name in every fragment, arguments as an object, one call in place of the list. Merging by index
+alone therefore joins two calls into one. So each choice keeps an ordered list of calls, and every fragment is asked:
 
 1. *Which call is current?* The last one opened at its index; without an index the one with its id, else the
    last one.
@@ -21,14 +21,14 @@ What the server did against the protocol is kept as short codes in ``ToolCall.qu
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
-from tarx_toollog.canonical import InvalidJsonError, Json, canonical_json, join_surrogates, parse_arguments
+from tarx_toollog.canonical import Json, join_surrogates, parse_arguments
 from tarx_toollog.model import IdState, Origin, ToolCall
-from tarx_toollog.wire.fields import index_or_none, text_or_none
+from tarx_toollog.wire.fields import as_list, dumped, index_or_none, text_or_none
 
 _MARKS = re.compile(r'["\\{}\[\]]')
 _KNOWN_KEYS = frozenset({"index", "id", "type", "function", "custom"})
@@ -78,6 +78,14 @@ class Fragment:
         return cls._from_function(entry, function, origin, quirks)
 
     @classmethod
+    def read_all(cls, value: Json) -> Iterator["Fragment"]:
+        """Yield the entries of ``tool_calls`` that say something; a lone object in place of the list is one, too."""
+        for entry in as_list(value):
+            if (fragment := cls.read(entry)) is not None:
+                fragment.quirks += ("tool_calls_object",) if entry is value else ()
+                yield fragment
+
+    @classmethod
     def read_legacy(cls, function: Json) -> "Fragment | None":
         """Read a ``function_call``, the form before ``tool_calls``; it has neither id nor index."""
         return cls._from_function({}, function, "legacy_function", []) if isinstance(function, dict) else None
@@ -88,7 +96,7 @@ class Fragment:
     ) -> "Fragment | None":
         arguments = function.get("input" if origin == "custom" else "arguments")
         if arguments is not None and not isinstance(arguments, str):
-            arguments = _dump(arguments)
+            arguments = dumped(arguments)
             quirks.append("arguments_object")
         call_id = entry.get("id")
         if call_id is not None and (isinstance(call_id, bool) or not isinstance(call_id, str | int | float)):
@@ -345,12 +353,11 @@ def settle(
     return tuple(calls)
 
 
-def whole_calls(entries: Sequence[Json]) -> list[CallDraft]:
+def whole_calls(value: Json) -> list[CallDraft]:
     """Read the ``tool_calls`` of a message that is not streamed: every entry is one call."""
     drafts: list[CallDraft] = []
-    for entry in entries:
-        fragment = Fragment.read(entry)
-        if fragment is not None and len(drafts) <= MAX_CALLS:  # one too many, so that settle notes it
+    for fragment in Fragment.read_all(value):
+        if len(drafts) <= MAX_CALLS:  # one too many, so that settle notes it
             assembler = CallAssembler()
             assembler.add(fragment)
             for draft in assembler.drafts:
@@ -389,10 +396,3 @@ def _is_whole(draft: CallDraft, ending: CallEnding, *, is_last: bool) -> bool:
     if draft.origin == "custom":  # any text may be its whole input
         return not ending.cut and not (ending.limited and is_last)
     return not ending.cut and (not ending.limited or parse_arguments(draft.arguments, complete=False).value is not None)
-
-
-def _dump(value: Json) -> str:
-    try:
-        return canonical_json(value).decode("ascii")
-    except InvalidJsonError:
-        return ""  # nested as deep as the interpreter could just read, but not write

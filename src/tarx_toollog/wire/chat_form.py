@@ -181,7 +181,10 @@ def _function(tool: ToolDefinition) -> dict[str, Any]:
 def _require_text(raw: Mapping[str, Any]) -> None:
     if raw.get("images"):  # Ollama's place for them
         raise NotChatError("images")
-    for entry in _nested(raw):
+    content = raw.get("content")
+    # A block in place of the list of blocks; what a tool gave back may be any object.
+    lone = [content] if isinstance(content, dict) and raw.get("role") != "tool" else []
+    for entry in _nested([raw, *lone]):
         kind = str(entry.get("type", "message"))
         if kind not in _SAID_TYPES:
             raise NotChatError(kind)

@@ -8,13 +8,14 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from tarx_toollog.canonical import MAX_DEPTH, InvalidJsonError, Json, parse_json
+from tarx_toollog.canonical import MAX_DEPTH, InvalidJsonError, Json, canonical_json, parse_json
 
 MAX_NOTE = 200
 MAX_DETAILS = 8  # of one code: a stream of millions of faults is one fault, and its notes must fit into a row
 MAX_HINT = 256  # a conversation id is a name, not a text
-_MAX_INDEX = 2**31  # what an integer column of PostgreSQL holds
-_MAX_COUNT = 2**53  # beyond it no token count is real, and SQLite would refuse the row at 2**63
+MAX_COUNT = 2**31 - 1  # of tokens, and of what is numbered: what an integer column of PostgreSQL holds
+MAX_LARGE_COUNT = 2**53  # of bytes and weights, whose columns are wider; beyond it a JSON number is not exact
+MAX_MS = 2**53  # a duration; far above any real one
 
 
 @dataclass(slots=True)
@@ -56,6 +57,23 @@ def list_or_empty(value: Json) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
+def as_list(value: Json) -> list[Any]:
+    """Return a list as it is, a lone object as a list of one, an empty one for anything else."""
+    return [value] if isinstance(value, dict) else list_or_empty(value)
+
+
+def note_lone(value: Json, key: str, context: DecodeContext) -> None:
+    """Note an object that stands under a key where a list is due."""
+    if isinstance(value, dict):
+        context.note(f"{key}_object")
+
+
+def listed(value: Json, key: str, context: DecodeContext) -> list[Any]:
+    """Return the list under a key; a lone object is its only entry, and noted."""
+    note_lone(value, key, context)
+    return as_list(value)
+
+
 def objects_of(entries: list[Json], what: str, context: DecodeContext) -> list[dict[str, Any]]:
     """Return those entries of a list that are objects; the others are noted as ``what``."""
     for number, entry in enumerate(entries):
@@ -64,21 +82,33 @@ def objects_of(entries: list[Json], what: str, context: DecodeContext) -> list[d
     return [entry for entry in entries if isinstance(entry, dict)]
 
 
-def count_or_none(value: Json) -> int | None:
-    """Return a token count: a whole number from 0 on that a database can hold."""
+def count_or_none(value: Json, most: int = MAX_COUNT) -> int | None:
+    """Return a count: a whole number from 0 to ``most``, as a column can hold it."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     # NaN and infinities fail the comparison, so int() below cannot raise.
-    if not 0 <= value < _MAX_COUNT or value != int(value):
+    if not 0 <= value <= most or value != int(value):
         return None
     return int(value)
 
 
-def milliseconds_or_none(value: Json) -> float | None:
-    """Return a duration: a finite number from 0 on."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+def count_of(value: Json, what: str, context: DecodeContext) -> int | None:
+    """Return a count of tokens; None, and a note with the name ``what``, for a value that is none."""
+    count = count_or_none(value)
+    if count is None and value is not None:
+        context.note("count_invalid", what)
+    return count
+
+
+def duration_of(value: Json, what: str, context: DecodeContext) -> float | None:
+    """Return a duration, in the unit in which it came; None, and a note, for a value that is none."""
+    if value is None:
         return None
-    return float(value) if 0 <= value < _MAX_COUNT else None
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if is_number and 0 <= value <= MAX_MS:  # NaN and infinities fail the comparison
+        return float(value)
+    context.note("duration_invalid", what)
+    return None
 
 
 def index_or_none(value: Json) -> int | None:
@@ -87,7 +117,15 @@ def index_or_none(value: Json) -> int | None:
         return None
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 16:
         value = int(value)
-    return value if isinstance(value, int) and abs(value) < _MAX_INDEX else None
+    return value if isinstance(value, int) and abs(value) <= MAX_COUNT else None
+
+
+def dumped(value: Json) -> str:
+    """Return a value as JSON with sorted keys, for a place where its text was due; empty where it is too deep."""
+    try:
+        return canonical_json(value).decode("ascii")
+    except InvalidJsonError:
+        return ""  # nested as deep as the interpreter could just read, but not write
 
 
 def is_simple(value: Json) -> bool:

@@ -17,19 +17,19 @@ messages, which only moves the model into or out of memory.
 does. Such an answer is read as what it is.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from tarx_toollog.canonical import InvalidJsonError, Json, join_surrogates, json_text
 from tarx_toollog.model import Choice, Message, Request, Response, ToolDefinition, Usage
 from tarx_toollog.wire.calls import CallDraft, settle, whole_calls
 from tarx_toollog.wire.fields import (
     DecodeContext,
-    count_or_none,
+    as_list,
+    count_of,
+    duration_of,
     is_simple,
-    list_or_empty,
-    milliseconds_or_none,
     objects_of,
     read_json,
     text_or_none,
@@ -178,7 +178,7 @@ class _Answer:
         self._head: dict[str, Any] = {}
         self._message: dict[str, Any] | None = None
         self._texts: dict[str, list[str]] = {}
-        self._calls: list[tuple[Json, int | None]] | None = None
+        self._calls: list[_Entry] | None = None
         self._error: Mapping[str, Any] | None = None
 
     def take(self, line: dict[str, Any], offset_ns: int | None) -> None:
@@ -199,9 +199,9 @@ class _Answer:
         for key, value in message.items():
             if key in _TEXT_KEYS and isinstance(value, str):
                 self._texts.setdefault(key, []).append(value)
-            elif key == "tool_calls" and isinstance(value, list):
+            elif key == "tool_calls" and isinstance(value, list | dict):
                 self._calls = [] if self._calls is None else self._calls
-                self._calls.extend((entry, offset_ns) for entry in value)
+                self._calls.extend(_entries(value, offset_ns))
             elif value is not None or key not in self._message:
                 self._message[key] = value
 
@@ -212,10 +212,10 @@ class _Answer:
         return Response(
             model=text_or_none(head.get("model")),
             choices=() if self._message is None else (self._choice(self._message, is_done=is_done),),
-            usage=_usage_of(head),
+            usage=_usage_of(head, self._context),
             terminated=is_done,
-            prompt_ms=_milliseconds(head.get("prompt_eval_duration")),
-            predicted_ms=_milliseconds(head.get("eval_duration")),
+            prompt_ms=_milliseconds(head, "prompt_eval_duration", self._context),
+            predicted_ms=_milliseconds(head, "eval_duration", self._context),
             error=self._error,
             error_in_stream=in_stream and self._error is not None,
             extra=first_extra(head.items(), _HELD_KEYS),
@@ -225,7 +225,7 @@ class _Answer:
         texts = {key: join_surrogates("".join(pieces)) for key, pieces in self._texts.items()}
         raw = {**message, **texts, "role": text_or_none(message.get("role")) or "assistant"}
         if self._calls is not None:
-            raw["tool_calls"] = [entry for entry, _ in self._calls]
+            raw["tool_calls"] = [entry.raw for entry in self._calls]
         done_reason = text_or_none(self._head.get("done_reason"))
         finish_reason = normal_finish_reason(done_reason)
         ending = replace(ending_of(finish_reason, cut=not is_done), finish_reason=None)
@@ -241,16 +241,31 @@ def message_from_raw(raw: Mapping[str, Any]) -> Message:
         >>> message_from_raw({"role": "assistant", "tool_calls": [call]}).tool_calls[0].arguments
         '{"query":"city"}'
     """
-    drafts = _drafts([(entry, None) for entry in list_or_empty(raw.get("tool_calls"))])
+    drafts = _drafts(_entries(raw.get("tool_calls"), None))
     return build_message(raw, settle(drafts, seed=call_seed(raw, drafts)))
 
 
-def _drafts(entries: list[tuple[Json, int | None]]) -> list[CallDraft]:
+class _Entry(NamedTuple):
+    """One entry of ``tool_calls``."""
+
+    raw: Json
+    offset_ns: int | None
+    is_lone: bool
+    """It stood in the place of the list."""
+
+
+def _entries(value: Json, offset_ns: int | None) -> Iterator[_Entry]:
+    return (_Entry(entry, offset_ns, entry is value) for entry in as_list(value))
+
+
+def _drafts(entries: Iterable[_Entry]) -> list[CallDraft]:
     drafts = []
-    for entry, offset_ns in entries:
-        draft = _draft(entry) if isinstance(entry, dict) else None
+    for entry in entries:
+        draft = _draft(entry.raw) if isinstance(entry.raw, dict) else None
         if draft is not None:
-            draft.emitted_ns = offset_ns
+            draft.emitted_ns = entry.offset_ns
+            if entry.is_lone:
+                draft.note("tool_calls_object")
             drafts.append(draft)
     return drafts
 
@@ -277,11 +292,12 @@ def _argument_text(arguments: Json) -> str | None:
         return ""  # nested as deep as the interpreter could just read; it stays in ``raw``
 
 
-def _usage_of(head: Mapping[str, Any]) -> Usage | None:
-    read, written = count_or_none(head.get("prompt_eval_count")), count_or_none(head.get("eval_count"))
+def _usage_of(head: Mapping[str, Any], context: DecodeContext) -> Usage | None:
+    read, written = (count_of(head.get(key), key, context) for key in ("prompt_eval_count", "eval_count"))
     return None if read is None and written is None else Usage(read, written, source="eval_count")
 
 
-def _milliseconds(nanoseconds: Json) -> float | None:
-    value = milliseconds_or_none(nanoseconds)
+def _milliseconds(head: Mapping[str, Any], key: str, context: DecodeContext) -> float | None:
+    """Return a duration; the server gives it in nanoseconds."""
+    value = duration_of(head.get(key), key, context)
     return None if value is None else value / 1e6

@@ -12,7 +12,16 @@ from typing import Any, Literal
 from tarx_toollog.canonical import Json
 from tarx_toollog.model import Choice, Message, Request, Response, ToolDefinition
 from tarx_toollog.wire.calls import settle
-from tarx_toollog.wire.fields import DecodeContext, dict_or_empty, index_or_none, is_simple, list_or_empty, text_or_none
+from tarx_toollog.wire.fields import (
+    MAX_COUNT,
+    DecodeContext,
+    dict_or_empty,
+    index_or_none,
+    is_simple,
+    listed,
+    note_lone,
+    text_or_none,
+)
 from tarx_toollog.wire.openai_fields import (
     CHOICE_KEYS,
     TOP_LEVEL_KEYS,
@@ -77,7 +86,7 @@ class OpenAIChat:
         timings = body.get("timings")
         extra = first_extra(body.items(), TOP_LEVEL_KEYS)
         choices: dict[int, Choice] = {}
-        for position, entry in enumerate(list_or_empty(body.get("choices"))):
+        for position, entry in enumerate(listed(body.get("choices"), "choices", context)):
             if not isinstance(entry, dict):
                 continue
             if len(choices) >= MAX_CHOICES:
@@ -90,10 +99,10 @@ class OpenAIChat:
             response_id=text_or_none(body.get("id")),
             model=text_or_none(body.get("model")),
             choices=tuple(choices.values()),
-            usage=usage_of(body.get("usage"), timings),
+            usage=usage_of(body.get("usage"), timings, context),
             terminated=bool(choices),
-            prompt_ms=timing_of(timings, "prompt_ms"),
-            predicted_ms=timing_of(timings, "predicted_ms"),
+            prompt_ms=timing_of(timings, "prompt_ms", context),
+            predicted_ms=timing_of(timings, "predicted_ms", context),
             error=error_of(body),
             extra=extra,
         )
@@ -154,12 +163,13 @@ def _free_index(entry: dict[str, Any], position: int, taken: Container[int], con
     index = position if index is None else index
     while index in taken:
         context.note("choice_index_repeated")
-        index += 1
+        index = index + 1 if index < MAX_COUNT else 0
     return index
 
 
 def _choice(entry: dict[str, Any], index: int, context: DecodeContext) -> Choice:
     raw = dict_or_empty(entry.get("message"))
+    note_lone(raw.get("content"), "content", context)
     finish_reason_raw = text_or_none(entry.get("finish_reason"))
     finish_reason = normal_finish_reason(finish_reason_raw)
     calls = settle(call_drafts(raw), seed=context.uid, choice=index, ending=ending_of(finish_reason))

@@ -13,11 +13,12 @@ from tarx_toollog.canonical import InvalidJsonError, Json, canonical_json, json_
 from tarx_toollog.model import Message, ToolCall, ToolResult, Usage
 from tarx_toollog.wire.calls import CallAssembler, CallDraft, CallEnding, Fragment, settle, whole_calls
 from tarx_toollog.wire.fields import (
-    count_or_none,
+    DecodeContext,
+    as_list,
+    count_of,
     dict_or_empty,
+    duration_of,
     is_simple,
-    list_or_empty,
-    milliseconds_or_none,
     text_or_none,
 )
 
@@ -39,6 +40,8 @@ _FINISH_REASONS = {
     "max_tokens": "length",
     "model_length": "length",
 }
+_TEXT_TYPES = ("text", "input_text", "output_text")
+"""Of parts; the second and third where clients mix in the Responses form."""
 _MAX_ERROR_TEXT = 2000  # a traceback in an error body is welcome, a whole web page is not
 
 
@@ -47,32 +50,33 @@ def normal_finish_reason(raw: str | None) -> str | None:
     return _FINISH_REASONS.get(raw, raw) if raw else None
 
 
-def usage_of(usage: Json, timings: Json) -> Usage | None:
-    """Return the token counts from ``usage``, else from ``timings``, else None."""
+def usage_of(usage: Json, timings: Json, context: DecodeContext) -> Usage | None:
+    """Return the token counts from ``usage``, else from ``timings``, else None; a count that is none is noted."""
     counts = dict_or_empty(usage)
     # The first names are those of chat completions, the second those of Responses.
     of_input = dict_or_empty(counts.get("prompt_tokens_details", counts.get("input_tokens_details")))
     of_output = dict_or_empty(counts.get("completion_tokens_details", counts.get("output_tokens_details")))
+    of_prompt = counts.get("prompt_tokens", counts.get("input_tokens"))
+    of_answer = counts.get("completion_tokens", counts.get("output_tokens"))
     read = Usage(
-        input_tokens=count_or_none(counts.get("prompt_tokens", counts.get("input_tokens"))),
-        output_tokens=count_or_none(counts.get("completion_tokens", counts.get("output_tokens"))),
-        cached_tokens=count_or_none(of_input.get("cached_tokens")),
-        reasoning_tokens=count_or_none(of_output.get("reasoning_tokens")),
+        input_tokens=count_of(of_prompt, "input_tokens", context),
+        output_tokens=count_of(of_answer, "output_tokens", context),
+        cached_tokens=count_of(of_input.get("cached_tokens"), "cached_tokens", context),
+        reasoning_tokens=count_of(of_output.get("reasoning_tokens"), "reasoning_tokens", context),
     )
     if read.input_tokens or read.output_tokens:
         return read
     times = dict_or_empty(timings)
-    fresh, cached = count_or_none(times.get("prompt_n")), count_or_none(times.get("cache_n"))
-    output = count_or_none(times.get("predicted_n"))
+    fresh, cached, output = (count_of(times.get(key), key, context) for key in ("prompt_n", "cache_n", "predicted_n"))
     if fresh is None and output is None:
         return None
-    total = None if fresh is None else fresh + (cached or 0)
+    total = None if fresh is None else count_of(fresh + (cached or 0), "input_tokens", context)
     return Usage(input_tokens=total, output_tokens=output, cached_tokens=cached, source="timings")
 
 
-def timing_of(timings: Json, key: str) -> float | None:
+def timing_of(timings: Json, key: str, context: DecodeContext) -> float | None:
     """Return one of llama.cpp's durations, ``prompt_ms`` or ``predicted_ms``."""
-    return milliseconds_or_none(dict_or_empty(timings).get(key))
+    return duration_of(dict_or_empty(timings).get(key), key, context)
 
 
 def error_of(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -84,7 +88,7 @@ def error_of(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
         return {"message": error}
     if body.get("object") == "error":
         return body
-    for choice in list_or_empty(body.get("choices")):
+    for choice in as_list(body.get("choices")):
         if isinstance(dict_or_empty(choice).get("error"), dict):
             return dict_or_empty(choice["error"])
     return None
@@ -102,6 +106,8 @@ def text_of(content: Json) -> str:
     if isinstance(content, list):
         return "".join(map(_part_text, content))
     if isinstance(content, dict):  # against the protocol, but some tools send their result as an object
+        if str(content.get("type")) in _TEXT_TYPES and isinstance(content.get("text"), str):
+            return _part_text(content)
         return text_or_none(content.get("text")) or _object_text(content)
     return ""
 
@@ -154,7 +160,7 @@ def id_text(value: Json) -> str | None:
 
 def call_drafts(raw: Mapping[str, Any]) -> list[CallDraft]:
     """Return the calls of a message: ``tool_calls``, else the legacy ``function_call``."""
-    drafts = whole_calls(list_or_empty(raw.get("tool_calls")))
+    drafts = whole_calls(raw.get("tool_calls"))
     legacy = Fragment.read_legacy(raw.get("function_call"))
     if legacy is None:
         return drafts
@@ -200,7 +206,6 @@ def _object_text(content: Json) -> str:
 def _part_text(part: Json) -> str:
     if isinstance(part, str):
         return part
-    # "text" in chat completions, "input_text" and "output_text" where clients mix in the Responses form.
-    if isinstance(part, dict) and str(part.get("type", "text")) in ("text", "input_text", "output_text"):
+    if isinstance(part, dict) and str(part.get("type", "text")) in _TEXT_TYPES:
         return text_or_none(part.get("text")) or ""
     return ""

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from tarx_toollog.canonical import Json
 from tarx_toollog.model import Message, Request, Response, ToolDefinition
-from tarx_toollog.wire.fields import DecodeContext, count_or_none, list_or_empty, text_or_none
+from tarx_toollog.wire.fields import DecodeContext, count_or_none, listed, text_or_none
 from tarx_toollog.wire.openai_chat import tool_from_raw
 from tarx_toollog.wire.openai_fields import error_of
 from tarx_toollog.wire.responses_answer import response_of
@@ -89,8 +89,9 @@ class OpenAIResponses:
 
     def decode_response(self, body: dict[str, Any], context: DecodeContext) -> Response:
         """Read the body of an answer that is not streamed, or of an error."""
-        items = [OutputItem(item) for item in list_or_empty(body.get("output")) if isinstance(item, dict)]
-        is_response = isinstance(body.get("output"), list) or body.get("object") == "response"
+        output = body.get("output")
+        items = [OutputItem(item) for item in listed(output, "output", context) if isinstance(item, dict)]
+        is_response = isinstance(output, list | dict) or body.get("object") == "response"
         return response_of(body, items, context, is_whole=is_response, error=error_of(body))
 
     def stream(self, context: DecodeContext) -> ResponsesStream:

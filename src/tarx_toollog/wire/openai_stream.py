@@ -23,7 +23,8 @@ from tarx_toollog.wire.fields import (
     dict_or_empty,
     index_or_none,
     is_simple,
-    list_or_empty,
+    listed,
+    note_lone,
     text_or_none,
 )
 from tarx_toollog.wire.openai_fields import (
@@ -88,10 +89,10 @@ class ChatStream:
             response_id=text_or_none(self._head.get("id")),
             model=text_or_none(self._head.get("model")),
             choices=tuple(self._choice(self._choices[index]) for index in sorted(self._choices)),
-            usage=usage_of(self._usage, timings),
+            usage=usage_of(self._usage, timings, self._context),
             terminated=self._terminated,
-            prompt_ms=timing_of(timings, "prompt_ms"),
-            predicted_ms=timing_of(timings, "predicted_ms"),
+            prompt_ms=timing_of(timings, "prompt_ms", self._context),
+            predicted_ms=timing_of(timings, "predicted_ms", self._context),
             error=self._error,
             error_in_stream=self._error is not None,
             extra=first_extra(self._head.items(), TOP_LEVEL_KEYS),
@@ -124,14 +125,14 @@ class ChatStream:
             self._set_error(error)
             if "choices" not in chunk:
                 return
-        if usage_of(chunk.get("usage"), None) is not None:
+        if usage_of(chunk.get("usage"), None, self._context) is not None:
             self._usage = chunk["usage"]
         for key, value in chunk.items():
             if value is None or key in ("choices", "usage", "error"):
                 continue
             if key not in ("id", "model") or self._head.get(key) in (None, ""):
                 self._head[key] = value
-        for position, choice in enumerate(list_or_empty(chunk.get("choices"))):
+        for position, choice in enumerate(listed(chunk.get("choices"), "choices", self._context)):
             if isinstance(choice, dict):
                 self._take_choice(choice, position, offset_ns)
 
@@ -178,12 +179,11 @@ class ChatStream:
         draft.role = draft.role or text_or_none(delta.get("role")) or None
         for key in _TEXT_KEYS:
             value = delta.get(key)
-            if isinstance(value, str) or (key == "content" and isinstance(value, list)):
+            if isinstance(value, str) or (key == "content" and isinstance(value, list | dict)):
+                note_lone(value, key, self._context)
                 draft.texts.setdefault(key, []).append(text_of(value))
-        for entry in list_or_empty(delta.get("tool_calls")):
-            fragment = Fragment.read(entry)
-            if fragment is not None:
-                draft.calls.add(fragment, offset_ns)
+        for fragment in Fragment.read_all(delta.get("tool_calls")):
+            draft.calls.add(fragment, offset_ns)
         legacy = Fragment.read_legacy(delta.get("function_call"))
         if legacy is not None:
             draft.legacy.add(legacy, offset_ns)

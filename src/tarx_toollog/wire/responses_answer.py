@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tarx_toollog.model import Choice, Message, Response, Usage
-from tarx_toollog.wire.fields import DecodeContext, dict_or_empty, text_or_none
+from tarx_toollog.wire.fields import DecodeContext, dict_or_empty, note_lone, text_or_none
 from tarx_toollog.wire.openai_fields import first_extra, timing_of, usage_of
 from tarx_toollog.wire.responses_items import OutputItem, group_of, read_output
 
@@ -45,7 +45,7 @@ def response_of(
         error_in_stream: It came as an event.
     """
     timings = body.get("timings")
-    usage = usage_of(body.get("usage"), timings)
+    usage = usage_of(body.get("usage"), timings, context)
     status = text_or_none(body.get("status")) or ("completed" if is_whole else None)
     choices: tuple[Choice, ...] = ()
     if items or (is_whole and status in ("completed", "incomplete")):
@@ -56,8 +56,8 @@ def response_of(
         choices=choices,
         usage=usage,
         terminated=is_whole,
-        prompt_ms=timing_of(timings, "prompt_ms"),
-        predicted_ms=timing_of(timings, "predicted_ms"),
+        prompt_ms=timing_of(timings, "prompt_ms", context),
+        predicted_ms=timing_of(timings, "predicted_ms", context),
         error=error,
         error_in_stream=error_in_stream,
         extra=first_extra(body.items(), _HELD_KEYS | _ECHOED_KEYS),
@@ -71,6 +71,9 @@ def _choice(
     status: str | None,
     usage: Usage | None,
 ) -> Choice:
+    for item in items:
+        for key in ("content", "summary"):
+            note_lone(item.raw.get(key), key, context)
     reason = text_or_none(dict_or_empty(body.get("incomplete_details")).get("reason"))
     at_limit = status == "completed" and _reached(context.output_limit, usage)
     message = read_output(

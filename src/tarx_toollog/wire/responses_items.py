@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from tarx_toollog.canonical import Json, json_text, parse_arguments
 from tarx_toollog.model import Message, ToolCall, ToolResult
 from tarx_toollog.wire.calls import CallDraft, settle, whole_calls
-from tarx_toollog.wire.fields import list_or_empty, text_or_none
+from tarx_toollog.wire.fields import as_list, text_or_none
 from tarx_toollog.wire.openai_fields import build_message, call_seed, id_text, text_of
 
 MESSAGE = "message"
@@ -211,4 +211,4 @@ def _is_whole(item: OutputItem, call: ToolCall, *, is_limited: bool) -> bool:
 
 
 def _objects(value: Json) -> list[dict[str, Any]]:
-    return [entry for entry in list_or_empty(value) if isinstance(entry, dict)]
+    return [entry for entry in as_list(value) if isinstance(entry, dict)]

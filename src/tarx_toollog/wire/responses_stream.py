@@ -23,7 +23,7 @@ from typing import Any
 from tarx_toollog.canonical import Json, join_surrogates
 from tarx_toollog.model import Response
 from tarx_toollog.wire.events import read_error, read_objects
-from tarx_toollog.wire.fields import DecodeContext, dict_or_empty, index_or_none, list_or_empty, text_or_none
+from tarx_toollog.wire.fields import DecodeContext, dict_or_empty, index_or_none, listed, text_or_none
 from tarx_toollog.wire.openai_fields import error_of
 from tarx_toollog.wire.responses_answer import ENDED, response_of
 from tarx_toollog.wire.responses_items import CUSTOM_CALL, FUNCTION_CALL, MESSAGE, REASONING, OutputItem
@@ -155,10 +155,11 @@ class ResponsesStream:
         """Return the response as far as it came."""
         for event in self._splitter.close():
             self._take_event(event)
-        final = [item for item in list_or_empty(self._head.get("output")) if isinstance(item, dict)]
+        output = self._head.get("output") if self._ended else None
+        final = [item for item in listed(output, "output", self._context) if isinstance(item, dict)]
         return response_of(
             self._head,
-            self._items(final if self._ended else []),
+            self._items(final),
             self._context,
             is_whole=self._ended,
             error=self._error,

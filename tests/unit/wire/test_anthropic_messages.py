@@ -348,4 +348,4 @@ def test_an_answer_whose_content_is_a_string_is_read() -> None:
 def test_an_answer_of_any_json_raises_nothing(body: dict[str, Any]) -> None:
     response = response_of(body)
 
-    assert response.terminated == isinstance(body.get("content"), str | list)
+    assert response.terminated == isinstance(body.get("content"), str | list | dict)
