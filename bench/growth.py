@@ -1,6 +1,5 @@
 """How much disk a chain of calls takes: every request carries the whole history, the store keeps it once."""
 
-import json
 import sqlite3
 import tempfile
 from pathlib import Path
@@ -27,7 +26,9 @@ TOOLS = [
 
 
 def chain(length: int) -> dict[str, Any]:
-    """Store one agent chain of ``length`` calls; return raw bytes sent, bytes on disk, and whether all rebuilds."""
+    """Store one agent chain of ``length`` calls; return raw bytes sent, those that are sent only once (messages and
+    tools as JSON), bytes on disk, and whether all requests rebuild.
+    """
     history: list[dict[str, Any]] = [system("You are an agent."), user("Do the work.")]
     raws = []
     for i in range(length + 1):
@@ -44,15 +45,21 @@ def chain(length: int) -> dict[str, Any]:
             rebuilt = sum(_is_rebuilt(log, raw.begin.uid, raw.request_body) for raw in raws)
         size = _file_size(path)
     empty = _empty_store()
+    unique = sum(map(_json_size, [*history, *TOOLS]))
     sent = sum(len(raw.request_body) + len(raw.response_body) for raw in raws)
     return {
         "raw_bytes": sent,
+        "unique_bytes": unique,
         "disk_bytes": size,
         "empty_store_bytes": empty,
         "added_bytes": size - empty,
         "ratio": round((size - empty) / sent, 4),
         "rebuilt": f"{rebuilt} of {len(raws)}",
     }
+
+
+def _json_size(value: dict[str, Any]) -> int:
+    return len(canonical_json(value))
 
 
 def _empty_store() -> int:
@@ -79,10 +86,8 @@ def _is_rebuilt(log: ToolLog, uid: str, body: bytes) -> bool:
 
 def measure() -> dict[str, Any]:
     """Return the figures for chains of 100 and 400 calls; ``ratio`` is what they add / raw traffic."""
-    unique = len(json.dumps(TOOLS)) + 100 * RESULT_LENGTH
     return {
         "baseline": "the raw bytes of the same requests and responses",
-        "unique_bytes_of_100_calls": unique,
         "100 calls": chain(100),
         "400 calls": chain(400),
     }

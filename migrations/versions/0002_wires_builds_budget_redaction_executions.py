@@ -255,6 +255,8 @@ def upgrade() -> None:
             )
         )
         batch_op.alter_column("notes", existing_type=sa.TEXT(), nullable=True)
+        for name in ("request_size", "response_size"):
+            batch_op.alter_column(name, existing_type=sa.Integer(), type_=sa.BigInteger(), existing_nullable=False)
         batch_op.drop_index(batch_op.f("ix_exchange_conversation_id_id"))
         batch_op.drop_index(batch_op.f("ix_exchange_not_completed"), sqlite_where=sa.text("outcome <> 'completed'"))
         batch_op.create_index(
@@ -329,7 +331,6 @@ def upgrade() -> None:
         batch_op.drop_constraint(batch_op.f("uq_tool_call_uid"), type_="unique")
         batch_op.create_index("ix_tool_call_conversation_id", ["conversation_id"], unique=False)
         batch_op.create_index("ix_tool_call_exchange_id", ["exchange_id"], unique=False)
-        batch_op.create_index("ix_tool_call_name", ["name"], unique=False)
         batch_op.drop_column("uid")
 
     with op.batch_alter_table("tool_definition", schema=None) as batch_op:

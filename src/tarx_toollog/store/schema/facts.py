@@ -180,8 +180,8 @@ exchange = sa.Table(
     sa.Column("client_key", sa.String(32), comment="Keyed hash that tells clients apart without naming them."),
     sa.Column("user_agent", SafeText, comment="User-Agent header."),
     sa.Column("upstream", SafeText, comment="Base URL of the server, where the tap knows it."),
-    sa.Column("request_size", sa.Integer, nullable=False, comment="Bytes of the request body."),
-    sa.Column("response_size", sa.Integer, nullable=False, comment="Bytes of the response body."),
+    sa.Column("request_size", sa.BigInteger, nullable=False, comment="Bytes of the request body."),
+    sa.Column("response_size", sa.BigInteger, nullable=False, comment="Bytes of the response body."),
     sa.Column("notes", JsonText, comment="What the decoder had to put up with (a list); NULL for nothing."),
     reference("raw_request_id", "raw_body", "Raw request body, where it was kept."),
     reference("raw_response_id", "raw_body", "Raw response body, where it was kept."),
@@ -270,7 +270,6 @@ tool_call = sa.Table(
     sa.Column("emitted_ms", sa.Float, comment="Time from the start of the exchange to its first fragment (streams)."),
     # Not unique over choice and ordinal, which it would double in size: the writer writes each exchange's calls once.
     sa.Index("ix_tool_call_exchange_id", "exchange_id"),
-    sa.Index("ix_tool_call_name", "name"),
     sa.Index("ix_tool_call_conversation_id", "conversation_id"),
     comment="One tool call of a model's answer, with its verdicts. Invalid calls are rows like any other.",
 )
