@@ -88,11 +88,18 @@ def judge(case: Case, redactor: Redactor) -> Verdict:
     text, founds = redactor.text(case.text)
     wanted = Counter(rule for rule, _ in case.expected)
     got = Counter(found.rule for found in founds)
-    if _PLACEHOLDER.sub(_HOLE, text) == _PLACEHOLDER.sub(_HOLE, _with_holes(case)):
+    if _is_exact(case, text):
         return Verdict(case, wanted & got, wanted - got, got - wanted)
     # Something is left of a value, or something beside it is gone: then nothing of that rule counts as found.
     exact = Counter(rule for rule, value in case.expected if value not in text) & got & _untouched(case, got)
     return Verdict(case, exact, wanted - exact, got - exact)
+
+
+def _is_exact(case: Case, text: str) -> bool:
+    """Say whether exactly the values of a case are gone from it."""
+    # A number becomes a string, in JSON within a string one with escaped quotes: quotes beside a hole say nothing.
+    left, wanted = (_QUOTED_HOLE.sub(_HOLE, _PLACEHOLDER.sub(_HOLE, of)) for of in (text, _with_holes(case)))
+    return left == wanted
 
 
 def _with_holes(case: Case) -> str:
@@ -103,8 +110,7 @@ def _with_holes(case: Case) -> str:
             for _ in range(level):
                 written = json.dumps(written, ensure_ascii=False)[1:-1]
             if written in text:
-                place = text if not case.is_json or not value.isdigit() else text.replace(f": {value}", f': "{value}"')
-                text = place.replace(written, _HOLE)
+                text = text.replace(written, _HOLE)
                 break
     return text
 
@@ -152,9 +158,7 @@ def _judge_values(case: Case, redactor: Redactor) -> Verdict:
     """Hold what is gone of a case against its values, whichever rule took it."""
     text, founds = redactor.text(case.text)
     n_values, n_marks = len(case.expected), len(founds)
-    # A number becomes a string, in JSON within a string one with escaped quotes: quotes beside a hole say nothing.
-    after, wanted = (_QUOTED_HOLE.sub(_HOLE, holes) for holes in (_PLACEHOLDER.sub(_HOLE, text), _with_holes(case)))
-    if n_marks and after == wanted:
+    if n_marks and _is_exact(case, text):
         n_values, n_marks = 0, 0
     found = Counter(any=len(case.expected) - n_values)
     return Verdict(case, found, Counter(any=n_values), Counter(any=n_marks))
@@ -262,6 +266,7 @@ def tables(figures: dict[str, Any]) -> str:
     for name, row in figures["rules"].items():
         n_values = row["found"] + row["missed"]
         lines.append(f"| {name} | {n_values} | {_percent(row['precision'])} | {_percent(row['recall'])} |")
+    lines += ["", *_held_out_table(figures["held_out"])]
     lines += ["", "| level | text | new, µs/KiB | × json.loads | seen before, µs/KiB | × json.loads |"]
     lines.append("|---|---|---:|---:|---:|---:|")
     for level, kinds in figures["cost"].items():
@@ -278,6 +283,20 @@ def tables(figures: dict[str, Any]) -> str:
         f"{history['seen_us'] / 1000:.1f} ms when it is sent again."
     )
     return "\n".join(lines)
+
+
+def _held_out_table(stages: dict[str, dict[str, Any]]) -> list[str]:
+    now = stages["now"]
+    lines = [
+        f"Held out: {now['values']} values and {now['look_alikes']} texts that only look as if.",
+        "",
+        "| rules | found | false alarms | precision | recall |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for name, row in stages.items():
+        ratios = f"{_percent(row['precision'])} | {_percent(row['recall'])}"
+        lines.append(f"| {name} | {row['found']} | {row['false']} | {ratios} |")
+    return lines
 
 
 def _percent(value: float | None) -> str:

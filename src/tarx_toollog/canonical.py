@@ -24,6 +24,7 @@ MAX_DEPTH = 128
 """Levels of nesting that are read from the wire. Real bodies have less than 30. What is read must also be written, by
 recursive writers and inside other values, so the limit stays far below that of the interpreter (1,000)."""
 TOO_DEEP = "nested too deep"
+_BOM = "\N{ZERO WIDTH NO-BREAK SPACE}"
 
 Json = Any  # what json.loads returns; a recursive alias would only force casts on every reader
 
@@ -82,8 +83,8 @@ def parse_json(text: str | bytes, *, max_depth: int | None = None) -> Json:
     """
     try:
         if isinstance(text, bytes):
-            text = text.decode("utf-8-sig")
-        value = json.loads(text)
+            text = text.decode("utf-8")
+        value = json.loads(text.removeprefix(_BOM))
     except RecursionError as error:  # not a ValueError: json raises it on 100,000 open brackets
         raise InvalidJsonError(TOO_DEEP) from error
     except ValueError as error:
@@ -92,6 +93,28 @@ def parse_json(text: str | bytes, *, max_depth: int | None = None) -> Json:
     if max_depth is not None and text.count("{") + text.count("[") > max_depth and _is_deeper(value, max_depth):
         raise InvalidJsonError(TOO_DEEP)
     return value
+
+
+def has_repeated_keys(text: str) -> bool:
+    """Say whether an object in a JSON text has a key twice, of which ``parse_json`` keeps the last; never raises.
+
+    Example:
+        >>> has_repeated_keys('{"a": 1, "a": 2}'), has_repeated_keys('[{"a": 1}, {"a": 2}]'), has_repeated_keys('{"a"')
+        (True, False, False)
+    """
+    if text.count(":") < 2:  # most arguments: no need to read them
+        return False
+    found = False
+
+    def take(pairs: list[tuple[str, Json]]) -> None:
+        nonlocal found
+        found = found or len({key for key, _ in pairs}) < len(pairs)
+
+    try:
+        json.loads(text.removeprefix(_BOM), object_pairs_hook=take)
+    except (RecursionError, ValueError):
+        return False
+    return found
 
 
 def _is_deeper(value: Json, limit: int) -> bool:

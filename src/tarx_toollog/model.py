@@ -30,7 +30,7 @@ class Outcome(StrEnum):
     OPEN = "open"
     """Begun and not yet ended; a live stream, or a process that was just killed."""
     COMPLETED = "completed"
-    """The protocol's own terminator was seen, without an error."""
+    """The protocol's own terminator was seen, without an error; or a redirect, which promises no answer, came whole."""
     CLIENT_DISCONNECTED = "client_disconnected"
     """The client hung up before the answer was complete."""
     UPSTREAM_ERROR = "upstream_error"

@@ -332,6 +332,15 @@ def test_an_error_status_passes_and_is_an_upstream_error(
         assert ("upstream_error", status, kind) == (row["outcome"], row["http_status"], row["error_type"])
 
 
+@both_taps
+@pytest.mark.parametrize(("status", "body"), [(307, b""), (301, b"<html>Moved</html>"), (304, b""), (204, b"")])
+def test_a_redirect_is_passed_on_and_complete_and_no_answer(tmp_path: Path, tap: str, status: int, body: bytes) -> None:
+    with place(tmp_path, whole(body, status, ("location", "/v1/chat/completions/")), tap) as here:
+        assert (status, body) == ask(here.url)
+        row = here.row()
+        assert ("completed", status, None) == (row["outcome"], row["http_status"], row["error_type"])
+
+
 def test_an_error_event_in_a_stream_is_a_stream_error(tmp_path: Path) -> None:
     error = b'data: {"error":{"message":"out of memory","type":"server_error"}}\n\n'
     with place(tmp_path, stream([EVENTS[1], error])) as here:

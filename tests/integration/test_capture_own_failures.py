@@ -18,7 +18,7 @@ from tarx_toollog import Settings, ToolLogMiddleware
 from tarx_toollog.capture.capture import Capture
 from tarx_toollog.capture.recorder import Recorder, recorder_for
 from tarx_toollog.store import frames as fr
-from tarx_toollog.store import ingest
+from tarx_toollog.store import ingest, quarantine
 from tarx_toollog.store import journal as jr
 from tarx_toollog.store.ingest import Ingester
 from tarx_toollog.store.migrate import upgrade
@@ -292,7 +292,7 @@ def test_a_bug_in_the_decoder_costs_its_exchange_and_keeps_its_bytes(
     chat(settings)
 
     assert (["completed"] * 2, {"parse_error": 1}) == (outcomes(settings), gaps(settings))
-    (kept,) = (settings.journal_path / ingest.QUARANTINE).iterdir()
+    (kept,) = (settings.journal_path / quarantine.FOLDER).iterdir()
     assembly = fr.Assembly()
     for frame in fr.read_frames(kept):
         assembly.add(frame)

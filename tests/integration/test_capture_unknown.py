@@ -1,6 +1,8 @@
 """Routes that no protocol claims: passed through byte for byte, kept when they look like a chat, never failed."""
 
+import gzip
 import json
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,6 +46,31 @@ def test_a_chat_on_an_unknown_route_is_kept_with_its_bytes(settings: Settings) -
     assert [body, b'{"reply": "Hello"}'] == [row["data"] for row in kept]
 
 
+UNKNOWN = {
+    "no model": b'{"messages": [{"role": "user", "content": "hi"}]}',
+    "as Responses": b'{"model": "m", "input": [{"role": "user", "content": "hi"}], "tools": []}',
+    "as Gemini": b'{"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}',
+    "as gzip": gzip.compress(CHAT),
+    "as deflate": zlib.compress(CHAT),
+}
+
+
+@pytest.mark.parametrize("how", UNKNOWN)
+def test_chats_of_other_shapes_are_kept_as_they_came(how: str, settings: Settings) -> None:
+    body, target = UNKNOWN[how], "/v1beta/models/g:generateContent?key=AIza"
+    packed = [("content-encoding", how.removeprefix("as "))] if how in ("as gzip", "as deflate") else []
+    with running(whole(b'{"reply": "Hello"}')) as up:
+        settings = settings.model_copy(update={"upstream": up.url})
+        with serving(ToolLogProxy(settings=settings)) as url:
+            asked = request_bytes(target=target, body=body, headers=[*JSON_TYPE, *packed])
+            assert b'{"reply": "Hello"}' == talk(url, asked).body
+        assert (target.encode(), body) == (up.requests[0].target, up.requests[0].body)
+    assert [("unknown", "completed", "/v1beta/models/g:generateContent")] == [
+        (row["protocol"], row["outcome"], row["route"]) for row in stored(settings)
+    ]
+    assert body == query(settings, "SELECT data FROM raw_body ORDER BY id")[0]["data"]
+
+
 @pytest.mark.parametrize(
     ("target", "body"),
     [
@@ -52,6 +79,12 @@ def test_a_chat_on_an_unknown_route_is_kept_with_its_bytes(settings: Settings) -
         ("/tokenize", b'{"content": "text"}'),
         ("/completion", b'{"prompt": "text"}'),
         ("/api/chat", b'{"message": "hi", "messages": []}'),
+        ("/api/chat", b'{"messages": [{"role": "user", "content": "hi"}]}'),
+        ("/v1/audio/speech", b'{"model": "m", "input": "hi", "voice": "v"}'),
+        ("/v1beta/models/g:countTokens", b'{"contents": [{"parts": [{"text": "hi"}]}]}'),
+        ("/import", b'{"chats": [' + CHAT + b"]}"),
+        ("/mails", b'{"messages": [{"to": "ann@example.org", "text": "hi"}]}'),
+        ("/files", b'{"path": "notes.txt", "contents": "hi"}'),
         ("/upload", b"\0\1\2" * 1000),
         ("/nothing", b""),
     ],

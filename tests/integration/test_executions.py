@@ -129,7 +129,35 @@ async def by_id_itself(made: dict[str, Any]) -> str:
         return "Sorry, that did not work."
 
 
-@pytest.mark.parametrize("run", [by_name, by_id_itself])
+class Recall:
+    """A tool as some frameworks have them: an object, whose call returns a coroutine."""
+
+    async def __call__(self, query: str) -> str:
+        return f"{await self.found(query)}: Porto"
+
+    async def found(self, query: str) -> str:
+        await asyncio.sleep(0.02)
+        return query
+
+
+def remember_later(key: str, value: str) -> "asyncio.Task[str]":
+    async def refuse() -> str:
+        raise PermissionError("the store is read-only")
+
+    return asyncio.get_running_loop().create_task(refuse())
+
+
+async def by_object_and_by_task(made: dict[str, Any]) -> str:
+    arguments = json.loads(made["function"]["arguments"])
+    try:
+        if made["function"]["name"] == "tarx_recall":
+            return await logged_tool(name="tarx_recall")(Recall())(**arguments)
+        return await logged_tool(name="tarx_remember")(remember_later)(**arguments)
+    except PermissionError:
+        return "Sorry, that did not work."
+
+
+@pytest.mark.parametrize("run", [by_name, by_id_itself, by_object_and_by_task])
 def test_tools_of_a_workbench_show_their_time_and_their_failures(settings: Settings, run: Run) -> None:
     # Two requests of two clients, whose model gives the same ids again.
     with running(model(TWO_CALLS, assistant("Done."))) as up, serving(workbench(settings, up.url, run)) as url:

@@ -272,3 +272,20 @@ def test_the_pages_hold_the_figures_that_the_bench_has_measured() -> None:
 
     assert [bench.with_tables(page, figures) for page in pages] == pages
     assert bench.verdicts() == figures["verdicts"]
+
+
+def test_a_redirect_is_no_answer_and_what_follows_it_is_the_same_step(log: ToolLog) -> None:
+    for number, at_s in enumerate((0, 4)):
+        history = [*ASKED, assistant("", CITY), result("id-city-abc", "Porto")] if number else ASKED
+        answer = assistant("In Porto.") if number else assistant("", CITY)
+        log.write([exchange(history, None, tools=TOOLS, at_s=at_s, status=307)])
+        assert "failed" == rows(log, "SELECT status FROM turn")[0][0]
+        log.write([exchange(history, answer, tools=TOOLS, at_s=at_s + 1)])
+
+    assert [
+        ("completed", 1, 1, None),
+        ("completed", 1, 1, 1),
+        ("completed", 1, 2, None),
+        ("completed", 1, 2, 3),
+    ] == rows(log, "SELECT outcome, conversation_id, step_no, retry_of_id FROM exchange ORDER BY id")
+    assert [("answered", 2, 1)] == rows(log, "SELECT status, n_steps, chain_length FROM turn")

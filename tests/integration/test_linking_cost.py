@@ -1,6 +1,7 @@
 """No question of the linker's walks over a whole table: linking costs the same in a small store and in a large one."""
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -74,3 +75,17 @@ def test_no_query_of_linking_scans_a_table(log: ToolLog) -> None:
 
     assert len(asked) > 40
     assert [] == scans
+
+
+def test_asking_again_costs_the_same_however_often_it_was_asked(log: ToolLog) -> None:
+    history = [user("Do"), assistant("Ok"), user("Again")]
+    log.write([exchange(history[:1], assistant("Ok"))])
+    blocks = []
+    for block in range(10):
+        start = time.process_time()
+        for number in range(50):
+            at_s = 50 * block + number + 1
+            log.write([exchange(history, assistant(f"Answer {at_s}"), at_s=at_s)])
+        blocks.append(time.process_time() - start)
+
+    assert min(blocks[-3:]) < 2 * min(blocks[:3])

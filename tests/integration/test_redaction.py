@@ -7,10 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.responses import JSONResponse, Response
 
-from tarx_toollog import ToolLog, ToolLogMiddleware, ToolLogProxy
+from tarx_toollog import ToolLog, ToolLogMiddleware, ToolLogProxy, tool_execution
+from tarx_toollog.capture.recorder import recorder_for
 from tarx_toollog.config import Settings
+from tarx_toollog.model import Exchange
+from tarx_toollog.replay.asking import Overrides
+from tarx_toollog.replay.freeze import build
+from tarx_toollog.replay.runner import RunRequest, replay
 from tests.support.asgi import outcomes, query, recording
+from tests.support.builders import TOOLS, assistant, call, exchange, user
 from tests.support.redaction import (
     API_KEY,
     DB,
@@ -27,6 +34,7 @@ from tests.support.redaction import (
 )
 from tests.support.upstream import DONE, chat_request, running, stream, talk, text_events, tool_events
 from tests.support.workers import serving, workbench
+from tests.unit.replay.support import Chat, Json, fake_model, saying
 
 
 @pytest.fixture
@@ -117,3 +125,59 @@ def test_a_rules_file_that_is_wrong_is_named(settings: Settings, tmp_path: Path)
 
     assert 2 == ran.code
     assert f"{rules}: rule 'broken'" in ran.output
+
+
+def test_the_command_says_what_it_searched_the_file_for(settings: Settings) -> None:
+    fill(settings, [*dialogue(), with_pin()])
+
+    ran = run(settings, "redact", "--apply").check_ok()
+    fill(settings, dialogue()[:1])
+    report = json.loads(run(settings, "redact", "--apply", "--json").check_ok().output)
+    again = run(settings, "redact", "--apply").check_ok()
+
+    assert "the file and its log were searched for 3 values, and hold none of them (1 is too short" in ran.output
+    assert {"searched": 3, "too_short": 0, "left": 0, "places": []} == report["check"]
+    assert "nothing to take out" in again.output
+
+
+def test_the_command_owns_up_to_a_value_that_stands_where_no_rule_looks(settings: Settings) -> None:
+    # Names of tools and ids of calls are left alone: they link.
+    named = call("tarx_recall", {"query": f"mail {API_KEY}"}, f"call-{API_KEY}")
+    fill(settings, [exchange([user("find it")], assistant(None, named), tools=TOOLS)])
+
+    ran = run(settings, "redact", "--apply").check_ok()
+
+    assert "1 of 1 values still stands in the file, in message.extra, tool_call.call_id" in ran.output
+    assert "hold none" not in ran.output
+    assert API_KEY not in ran.output
+
+
+def test_what_a_tool_calls_its_error_goes_through_the_rules(tmp_path: Path) -> None:
+    refused = type(f"Refused {API_KEY}", (RuntimeError,), {})
+    with recording(tmp_path, redact="secrets") as settings:
+        with pytest.raises(refused), tool_execution("call-1", "fetch", settings=settings):
+            raise refused("no")
+        recorder_for(settings).flush()
+        rows = query(settings, "SELECT error_type FROM tool_execution")
+
+    assert ["Refused ⟦OPENAI_KEY"] == [row["error_type"].partition(":")[0] for row in rows]
+
+
+def with_pin() -> Exchange:
+    return exchange([user("My PIN is 4931.")], assistant("Noted."), at_s=700, client_key="c7")
+
+
+def test_the_error_of_a_trial_goes_through_the_rules(settings: Settings) -> None:
+    def refusing(body: Json) -> Response:
+        return JSONResponse({"error": {"type": API_KEY, "message": f"no {API_KEY}"}}, 500)
+
+    with ToolLog.open(settings=settings, read_only=False) as log:
+        Chat(log, "one").turn("one", saying("done"))
+        build(log, "t")
+        with fake_model(refusing) as model:
+            replay(log, RunRequest("r", "t", model.url, Overrides("m")))
+        rows = list(log.query("SELECT status, error FROM trial").rows)
+
+    assert ["model_error"] == [status for status, _ in rows]
+    assert "⟦OPENAI_KEY:" in rows[0][1]
+    assert API_KEY.encode() not in stored_bytes(settings)

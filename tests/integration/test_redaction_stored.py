@@ -6,16 +6,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from tarx_toollog.config import Settings
 from tarx_toollog.errors import StoreError
 from tarx_toollog.model import Exchange
 from tarx_toollog.redaction import Policy, Redactor
+from tarx_toollog.store import schema
 from tarx_toollog.store.engine import writer_engine
 from tarx_toollog.store.journal import Journal
 from tarx_toollog.store.log import ToolLog
 from tarx_toollog.store.redact import StoreRedaction, look
+from tarx_toollog.store.redact_columns import SOURCES
 from tarx_toollog.store.secret import load_secret
+from tarx_toollog.store.types import JsonText, SafeText
 from tarx_toollog.store.verify import verify
 from tarx_toollog.store.writer import RawBodies, Writer
 from tarx_toollog.wire.decode import decode
@@ -236,6 +240,68 @@ def test_labels_and_gaps_are_redacted(settings: Settings, redactor: Redactor) ->
     with ToolLog.open(settings=settings) as log:
         ((correction,),) = log.query("SELECT correction FROM label").rows
     assert {"arguments": {"password": redactor.value({"password": DB})[0]["password"]}} == json.loads(correction)
+
+
+def spoken_badly() -> Exchange:
+    """An exchange whose server puts a key wherever it can: type of the error, ends of two answers, and its route."""
+    answers = [{"index": i, "message": assistant("ok"), "finish_reason": API_KEY} for i in range(2)]
+    body = {"choices": answers, "error": {"type": API_KEY, "message": "x"}}
+    item = exchange([user("hi")], None, status=401, body=body, at_s=500, client_key="c6")
+    return replace(item, route=f"/bot/{API_KEY}/v1/chat/completions")
+
+
+def test_every_column_that_a_server_can_write_to_is_redacted(
+    settings: Settings, redactor: Redactor, tmp_path: Path
+) -> None:
+    item = spoken_badly()
+    fill(settings, [item])
+    redacted_before = Settings(database=str(tmp_path / "other" / "t.db"))
+    fill(redacted_before, [redactor.exchange(item)[0]])
+    with sqlite3.connect(settings.database) as connection:
+        connection.execute(
+            "INSERT INTO tool_execution (uid, started_at, exec_ms, is_error, error_type, error_text, source)"
+            " VALUES ('u', '2026-05-31 10:00:00.000000', 1, 1, ?, 'x', 'context')",
+            (f"Refused {API_KEY}",),
+        )
+    connection.close()
+    assert 2 <= stored_bytes(settings).count(API_KEY.encode())
+
+    apply(settings, redactor)
+
+    assert API_KEY.encode() not in stored_bytes(settings)
+    assert content_of(redacted_before) == content_of(settings)
+    columns = "SELECT error_type, route, finish_reason FROM exchange"
+    with ToolLog.open(settings=settings) as log, ToolLog.open(settings=redacted_before) as other:
+        assert list(other.query(columns).rows) == list(log.query(columns).rows)
+        assert {redactor.text(API_KEY)[0]} == {row[0] for row in log.query("SELECT finish_reason FROM choice").rows}
+
+
+TEXT_LEFT_ALONE = {
+    # Keys, ids, names and digests: they link and count, or are words of ours.
+    "exchange": "uid leg protocol method outcome conversation_how assistant_echo layout request_model response_model "
+    "response_id usage_source budget_source truncation redaction_policy client_key",
+    "choice": "",
+    "tool_call": "call_id id_state name argument_state schema_state origin quirks",
+    "tool_result": "text call_id name match_how error_how",  # text is written again with its message
+    "tool_execution": "uid call_id name source",
+    "run": "uid name tag model mode status",
+    "trial": "status",
+    "score": "scorer",
+    "scenario": "uid tag conversation_uid signature tier",
+    "label": "target_type target_uid name annotator_kind annotator",
+    "gap": "kind",
+    "writer": "uid host version",
+}
+
+
+@pytest.mark.parametrize("name", TEXT_LEFT_ALONE)
+def test_every_text_column_is_searched_or_left_alone_on_purpose(name: str) -> None:
+    table = schema.metadata.tables[name]
+    texts = {c.name for c in table.columns if isinstance(c.type, (sa.String, SafeText, JsonText))}
+    searched = {column.name for source in SOURCES if source.table is table for column in source.columns}
+
+    assert texts == searched | set(TEXT_LEFT_ALONE[name].split())
+    assert not searched & set(TEXT_LEFT_ALONE[name].split())
 
 
 def test_scenarios_keep_a_hash_that_fits_their_definition(settings: Settings, redactor: Redactor) -> None:

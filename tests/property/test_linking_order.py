@@ -19,6 +19,7 @@ from tests.support.builders import START_NS, TOOLS, assistant, call, raw_exchang
 from tests.support.long_chat import REWRITES, long_chat
 
 Message = dict[str, Any]
+NAMED: dict[str, Any] = {"conversation_hint": "h", "hint_source": "header"}
 
 
 class Seen(NamedTuple):
@@ -202,12 +203,43 @@ def late_result() -> Script:
     script = Script()
     asked = [user("Find it."), recall("id-late-01"), user("Meanwhile?")]
     then = [*asked, assistant("All is well."), result("id-late-01", "found")]
-    for messages, answer in (
-        (asked[:1], recall("id-late-01")),
-        (asked, assistant("All is well.")),
-        (then, assistant("Found.")),
-    ):
-        script.chat(messages, answer, conversation_hint="s", hint_source="header")
+    script.chat(asked[:1], recall("id-late-01"), **NAMED)
+    script.chat(asked, assistant("All is well."), **NAMED)
+    script.chat(then, assistant("Found."), **NAMED)
+    return script
+
+
+def named_window(*clients: str) -> Script:
+    """A named dialogue whose history is cut and whose answers repeat, held by these clients in turn."""
+    script = Script()
+    turns = ("hi", "on", "go", "on", "on", "end")
+    for number, turn in enumerate(turns):
+        told = [message for text in turns[:number] for message in (user(text), assistant("a"))]
+        script.chat([*told, user(turn)][-3:], assistant("a"), client_key=clients[number % len(clients)], **NAMED)
+    return script
+
+
+def taken_up_by_name() -> Script:
+    """A dialogue that gets its name in the middle, and another one with the same words under that name."""
+    script = Script()
+    start = [user("hi"), assistant("a"), user("on")]
+    script.chat(start[:1], assistant("a"))
+    script.chat([user("other"), assistant("b"), user("on")], assistant("a"), **NAMED)
+    script.chat(start, assistant("a"))
+    script.chat([*start, assistant("a"), user("go")], recall("id-named-1"), **NAMED)
+    script.chat([assistant("a"), user("go"), recall("id-named-1"), result("id-named-1", "x")], assistant("a"), **NAMED)
+    script.chat([user("go"), assistant("a"), user("end")], assistant("c"), **NAMED)
+    return script
+
+
+def unreadable() -> Script:
+    """A named dialogue with a request in its middle that cannot be read, and the result of the call that it led to."""
+    script = Script()
+    asked = [user("Find it.")]
+    script.chat(asked, recall("id-first-01"), **NAMED)
+    script.chat([], recall("id-lost-02"), **NAMED)
+    later = [*asked, recall("id-first-01"), result("id-first-01", "x"), recall("id-lost-02"), result("id-lost-02", "y")]
+    script.chat(later, assistant("Found."), **NAMED)
     return script
 
 
@@ -221,6 +253,10 @@ SCRIPTS: dict[str, Callable[[], Script]] = {
     "a summary": rewritten_chat("sliding window", "reasoning dropped"),
     "old results cleared": rewritten_chat("old results cleared"),
     "a late result": late_result,
+    "a named window": lambda: named_window("c1"),
+    "a named window of two clients": lambda: named_window("c1", "c2"),
+    "a name given late": taken_up_by_name,
+    "an unreadable request": unreadable,
     "Anthropic": anthropic,
     "Responses": responses,
 }
@@ -348,7 +384,7 @@ def test_the_dialogues_are_linked_as_they_were_held(name: str, expected: list[tu
 def test_each_dialogue_is_one_conversation_or_as_many_as_there_were() -> None:
     counts = {name: len(rows["conversations"]) for name, rows in IN_ORDER.items()}
 
-    assert {**dict.fromkeys(SCRIPTS, 1), "two at once": 3, "names given": 2} == counts
+    assert {**dict.fromkeys(SCRIPTS, 1), "two at once": 3, "names given": 2, "a name given late": 2} == counts
 
 
 def test_the_turns_are_those_of_the_branch_that_was_continued() -> None:

@@ -55,8 +55,35 @@ def texts(draw: st.DrawFn) -> str:
     return f"{draw(TEXT)} {draw(st.sampled_from(PLANTED))} {draw(TEXT)}"
 
 
-KEYS = st.sampled_from(["password", "apiKey", "token", "query", "name", "key", "value", "n", ""]) | TEXT
-SCALARS = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | texts()
+KEYS = (
+    st.sampled_from(
+        [
+            "password",
+            "apiKey",
+            "token",
+            "pass",
+            "pin",
+            "otp",
+            "query",
+            "name",
+            "key",
+            "value",
+            "default",
+            "enum",
+            "n",
+            "",
+        ]
+    )
+    | TEXT
+)
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.integers(0, 99_999)
+    | st.floats(allow_nan=False)
+    | texts()
+)
 TREES = st.recursive(
     SCALARS | st.just(4111111111111111),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
@@ -81,8 +108,8 @@ def shape(value: Json) -> Any:
         return [(key, shape(item)) for key, item in value.items()]
     if isinstance(value, list):
         return [shape(item) for item in value]
-    # A long number may be that of a card, which becomes a mark.
-    return "text" if isinstance(value, str) or (type(value) is int and 11 < len(str(value)) < 20) else repr(value)
+    # A number may be that of a card, or a secret under its name: then it becomes a mark.
+    return "text" if isinstance(value, str) or (type(value) is int and 100 <= value < 10**19) else repr(value)
 
 
 def strings(value: Json) -> list[str]:

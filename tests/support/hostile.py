@@ -153,6 +153,23 @@ def _whole(size: int) -> RawExchange:
     return whole(json.dumps({"choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}]}).encode())
 
 
+def _tools_and_pieces(size: int) -> RawExchange:
+    tool = DIALECTS[CHAT].tool
+    request = {"model": "m", "messages": [], "tools": [tool(f"tool_{n}") for n in range(size // 200)]}
+    events = counted(lambda n: fragment(index=0, function={"name": f"piece_{n}"}), size)
+    return answer(events, request=json.dumps(request).encode())
+
+
+def _many_keys(size: int) -> RawExchange:
+    text = json.dumps({f"key_{n}": n for n in range(size // 20)})
+    return answer(fragment(index=0, id="a", function={"name": "tarx_recall", "arguments": text}))
+
+
+def _lines(size: int) -> RawExchange:
+    line = json.dumps({"choices": [{"index": 0, "delta": {"content": " word"}}]}).encode() + b"\n"
+    return answer(repeat(line, size))
+
+
 def _packed_text(size: int) -> RawExchange:
     # Numbered, because text that is all the same would be a bomb.
     return answer(gzip.compress(counted(lambda n: delta({"content": f" {n * n}"}), size), 1), encoding="gzip")
@@ -213,3 +230,9 @@ HOSTILE = (
     Shape("not streamed: empty lists", lambda size: whole(b'{"choices":[],"x":[' + repeat(b"[],", size) + b"0]}")),
 )
 """What nobody sends but to hurt."""
+WATCHED = (
+    Shape("pieces of a name, and as many tools", _tools_and_pieces),
+    Shape("arguments of many keys", _many_keys),
+    Shape("lines in place of events", _lines),
+)
+"""What came later, and is watched by the tests only: ``bench.decode`` takes its time."""

@@ -12,9 +12,10 @@ from typing import Any
 
 from tarx_toollog.canonical import MAX_DEPTH
 from tarx_toollog.model import Exchange
-from tarx_toollog.wire.calls import MAX_CALLS, MAX_NAME
+from tarx_toollog.wire.calls import MAX_CALLS
 from tarx_toollog.wire.content_encoding import MAX_OUTPUT, MAX_RATIO, MIN_LIMIT
 from tarx_toollog.wire.decode import decode
+from tarx_toollog.wire.drafts import MAX_NAME
 from tarx_toollog.wire.fields import MAX_DETAILS
 from tarx_toollog.wire.ndjson import DEFAULT_MAX_LINE_SIZE
 from tarx_toollog.wire.openai_stream import MAX_CHOICES
@@ -191,14 +192,14 @@ LIMITS = (
     Limit(
         "name of a call",
         f"{MAX_NAME:,} characters",
-        "calls.MAX_NAME",
+        "drafts.MAX_NAME",
         "name_cut",
         lambda: whole(_message(tool_calls=[{"id": "a", "function": {"name": "x" * 100_000, "arguments": "{}"}}])),
     ),
     Limit(
         "name of a call, in pieces",
         f"{MAX_NAME:,} characters",
-        "calls.MAX_NAME",
+        "drafts.MAX_NAME",
         "name_cut",
         lambda: answer(counted(lambda n: fragment(index=0, function={"name": f"piece_{n}"}), 100_000)),
     ),

@@ -248,7 +248,8 @@ class Capture:
     def _is_wanted(self) -> bool:
         """Decide, once, whether a tentative exchange is a chat; let it go when it is none."""
         if self._tentative and not self._ended:
-            if looks_like_chat(self.request_body):
+            encoding = dict(self._meta.headers).get("content-encoding", "")
+            if looks_like_chat(self._meta.path, self.request_body, encoding):
                 self._tentative = False
             else:
                 self._ended = True

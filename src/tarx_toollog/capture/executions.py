@@ -5,17 +5,24 @@ the tool itself ran, and whether it failed, only the program knows that ran it. 
 program: a ``with`` block, a decorator, a hook for an MCP session. A report is one frame of the journal, like those of
 captures; ``store.executions`` finds the call that it belongs to.
 
+*Theory.* A run is over when the tool has done its work, which is not always when its function returns. A coroutine
+works while it is awaited, wherever it was made, so its time is that of the function and of the await together, without
+the pause between them. A future or task works from the moment when it is made, and says itself when it is over.
+Generators, and objects that can be awaited but are none of these, are over when somebody has stopped asking them:
+nobody can tell when that is, so they are left alone rather than recorded with a time that means nothing.
+
 Nothing here raises on its own, and nothing here waits. What a tool raises goes on to its caller unchanged.
 """
 
+import asyncio
 import inspect
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import ContextVar, Token
 from functools import wraps
 from types import TracebackType
-from typing import Any, ParamSpec, TypeVar, cast, overload
+from typing import Any, Literal, ParamSpec, TypeVar, cast, overload
 
 from tarx_toollog.capture.context import inbound
 from tarx_toollog.capture.recorder import Recorder, recorder_in_use, recorder_or_none
@@ -41,9 +48,11 @@ class ToolExecution:
         "_error",
         "_inbound_uid",
         "_recorder",
+        "_reports",
         "_start_ns",
         "_started_ns",
         "_token",
+        "_took_ns",
         "call_id",
         "is_over",
         "name",
@@ -57,7 +66,8 @@ class ToolExecution:
         self.is_over = False
         self._recorder = recorder
         self._error: tuple[str | None, str] | None = None
-        self._start_ns = self._started_ns = 0
+        self._start_ns = self._started_ns = self._took_ns = 0
+        self._reports: Literal["at exit", "later", "never"] = "at exit"
         self._inbound_uid: str | None = None
         self._client_key: str | None = None
         self._token: Token[ToolExecution | None] | None = None
@@ -73,28 +83,64 @@ class ToolExecution:
 
     def __enter__(self) -> "ToolExecution":
         self._token = _running.set(self)
-        self._started_ns = time.time_ns()
+        if self._reports == "at exit":
+            self._started_ns = time.time_ns()
+            self._took_ns = 0
         self._start_ns = time.monotonic_ns()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        took_ns = time.monotonic_ns() - self._start_ns
-        self.is_over = True
+        self._took_ns += time.monotonic_ns() - self._start_ns
         if self._token is not None:
             try:
                 _running.reset(self._token)
             except ValueError:  # left in another task than entered, as generators do; that task's context ends with it
                 pass
+        if self._reports == "at exit":
+            self._end(error)
+
+    def _end(self, error: BaseException | None) -> None:
+        self.is_over = True
         if self._recorder is None:
             return
         try:
             if error is not None:
                 self._error = (type(error).__name__, _text_of(error))
-            self._report(self._recorder, took_ns)
+            self._report(self._recorder, self._took_ns)
         except Exception as trouble:  # noqa: BLE001 - a report that cannot be kept must not cost the tool its result
             self._recorder.failed(trouble)
+
+    def _until_over(self, result: Any) -> Any:
+        """Return what a function returned, and see that the run is reported when it is over.
+
+        It is the same object; only a coroutine is put into another one, for there is no other way to see it end.
+        """
+        try:
+            kind = _kind_of(result)
+            if kind == "endless":
+                self._reports = "never"
+            elif kind == "future":
+                result.add_done_callback(self._future_over)
+                self._reports = "later"
+            elif kind == "coroutine":
+                self._reports = "later"
+                return self._coroutine_over(result)
+        except Exception as trouble:  # noqa: BLE001 - a result of somebody else's, which may not like to be looked at
+            if self._recorder is not None:
+                self._recorder.failed(trouble)
+        return result
+
+    async def _coroutine_over(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        with self:
+            self._reports = "at exit"
+            return await coroutine
+
+    def _future_over(self, future: "asyncio.Future[Any]") -> None:
+        self._took_ns = time.monotonic_ns() - self._start_ns
+        # Not exception(): asyncio would take it for somebody's look at the failure and no longer complain of it.
+        self._end(asyncio.CancelledError() if future.cancelled() else getattr(future, "_exception", None))
 
     def _report(self, recorder: Recorder, took_ns: int) -> None:
         inside = inbound.get()
@@ -109,8 +155,8 @@ class ToolExecution:
             call_id=None if self.call_id is None else str(self.call_id),
             name=self.name,
             is_error=self._error is not None,
-            error_type=kind,
-            error_text=None if text is None else text[:_MAX_TEXT],
+            error_type=None if kind is None else _text_of(kind),
+            error_text=None if text is None else _text_of(text)[:_MAX_TEXT],
             inbound_uid=None if capture is None or capture.is_dropped else capture.uid,
             client_key=inside.client_key if inside is not None else None,
         )
@@ -156,6 +202,8 @@ def logged_tool(
     function: Callable[P, R] | None = None, /, *, name: str | None = None, settings: Settings | None = None
 ) -> Callable[P, R] | Callable[[Callable[P, R]], Callable[P, R]]:
     """Measure every run of a function that is a tool.
+
+    Coroutines, tasks and futures that it returns are measured to their end. Generators are left alone.
 
     The call is that of a parameter ``call_id`` or ``tool_call_id``, where the function has one. Without it the call is
     found by the tool's name, in the order in which the tools of a step began. Inside a ``tool_execution`` block that
@@ -204,9 +252,11 @@ def watch_mcp(session: S, *, settings: Settings | None = None) -> S:
 
 
 def _logged(function: Callable[P, R], name: str | None, settings: Settings | None) -> Callable[P, R]:
+    if _says(function, inspect.isgeneratorfunction) or _says(function, inspect.isasyncgenfunction):
+        return function
     call_id_of = _call_id_reader(function)
 
-    if inspect.iscoroutinefunction(function):
+    if _says(function, inspect.iscoroutinefunction):
 
         @wraps(function)
         async def asynchronous(*args: P.args, **kwargs: P.kwargs) -> Any:
@@ -214,7 +264,8 @@ def _logged(function: Callable[P, R], name: str | None, settings: Settings | Non
             if execution is None:
                 return await cast("Awaitable[Any]", function(*args, **kwargs))
             with execution:
-                return await cast("Awaitable[Any]", function(*args, **kwargs))
+                result = await cast("Awaitable[Any]", function(*args, **kwargs))
+                return execution._until_over(result)
 
         return cast("Callable[P, R]", asynchronous)
 
@@ -224,9 +275,23 @@ def _logged(function: Callable[P, R], name: str | None, settings: Settings | Non
         if execution is None:
             return function(*args, **kwargs)
         with execution:
-            return function(*args, **kwargs)
+            return cast("R", execution._until_over(function(*args, **kwargs)))
 
     return synchronous
+
+
+def _says(function: Callable[..., Any], question: Callable[[Any], bool]) -> bool:
+    """Ask what a function is; an object that can be called is what its ``__call__`` is."""
+    return question(function) or question(inspect.getattr_static(type(function), "__call__", None))
+
+
+def _kind_of(result: Any) -> Literal["coroutine", "future", "endless"] | None:
+    if isinstance(result, Coroutine):
+        return "coroutine"
+    if asyncio.isfuture(result):
+        return "future"
+    is_endless = inspect.isgenerator(result) or inspect.isasyncgen(result) or inspect.isawaitable(result)
+    return "endless" if is_endless else None
 
 
 def _watched(call_tool: Callable[..., Awaitable[Any]], settings: Settings | None) -> Callable[..., Awaitable[Any]]:
@@ -287,8 +352,9 @@ def _recorder(settings: Settings | None) -> Recorder | None:
     return recorder_in_use()
 
 
-def _text_of(error: BaseException) -> str:
+def _text_of(value: Any) -> str:
+    """Return what an error says of itself; programs hand over exceptions and answers as readily as text."""
     try:
-        return str(error)
+        return str(value)
     except Exception:  # noqa: BLE001 - an error that cannot say what it is
         return ""

@@ -12,6 +12,8 @@ KEPT_RESPONSE_HEADERS = frozenset(
 )
 _IDENTITY_HEADERS = (b"authorization", b"x-api-key", b"user-agent")
 _SESSION_PATH = re.compile(r"/s/([^/]{1,128})(?=/(?:v1|api)/)")
+_MAX_HEADER_ID = 256
+_NO_ID = frozenset({"", "null", "undefined", "None"})  # the last three: an id that was not set, made into text
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
 
@@ -40,16 +42,29 @@ def client_key(headers: RawHeaders, host: str, secret: bytes) -> str:
 
 
 def conversation_hint(path: str, headers: RawHeaders, names: Sequence[str]) -> tuple[str | None, str | None]:
-    """Return the conversation id that the client gave, and whether a header or the path holds it."""
-    wanted = {name.lower().encode("latin-1"): rank for rank, name in enumerate(names)}
-    found = [(wanted[k.lower()], v) for k, v in headers if k.lower() in wanted and v]
-    if found:
-        return min(found)[1].decode("latin-1")[:256], "header"
-    match = _SESSION_PATH.match(path)
-    return (match[1], "path") if match else (None, None)
+    """Return the conversation id that the client gave, and whether a header or the path holds it.
+
+    In the path it is the segment after ``/s/`` and before ``/v1/`` or ``/api/``, at most 128 characters long, behind
+    any prefix: a Workbench may be mounted below one. What programs send when they have no id is none.
+    """
+    values = {name.lower(): value for name, value in reversed(list(headers))}  # of a header sent twice the first
+    for name in names:
+        if given := _id_or_none(values.get(name.lower().encode("latin-1"), b"").decode("latin-1")):
+            return given[:_MAX_HEADER_ID], "header"
+    match = _SESSION_PATH.search(path)
+    given = _id_or_none(match[1]) if match else None
+    return (given, "path") if given else (None, None)
+
+
+def _id_or_none(text: str) -> str | None:
+    text = text.strip()
+    return None if text in _NO_ID else text
 
 
 def without_session(target: bytes) -> bytes:
-    """Return a request target without the ``/s/{conversation}`` in front of it, which only we understand."""
+    """Return a request target without the ``/s/{conversation}`` in front of it, which only we understand.
+
+    Behind a prefix it stays: whoever owns the prefix, it is not our proxy.
+    """
     match = _SESSION_PATH.match(target.decode("latin-1"))
     return target[match.end() :] if match else target

@@ -4,7 +4,8 @@
 which costs a look into a dict until a probe of that place is due; then a daemon thread asks, hands the result to
 the sink, and ends when nothing is left to ask. A server that does not tell is asked again after a pause that
 doubles each time. Questions go to the server's own routes (``wire.model_facts``) without any header of a client's,
-without proxies of the environment, without following redirects, and with limits on time and size.
+without proxies of the environment, without following redirects, and with limits on time and size. The limit on time
+counts for all questions of a probe together, whatever the server does: all other servers wait for it.
 
 An answer counts as a whole: a server that answers the first question and hangs on the second was not probed. Half
 of the facts would look like another build.
@@ -12,11 +13,14 @@ of the facts would look like another build.
 
 import logging
 import os
+import socket
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -36,6 +40,7 @@ _GAP_S = 1.0  # between two probes, so that clients that invent model names make
 _MAX_PLACES = 64
 _CONNECT_S = 1.0
 _TOTAL_S = 3.0
+_GRACE_S = 0.2  # after which a connection is cut: silence ends at _TOTAL_S, and is to be told as what it is
 _MAX_BYTES = 2**20
 _CLOSE_S = 1.0
 
@@ -187,14 +192,14 @@ def ask(upstream: str, model: str | None) -> dict[str, Json]:
         EndpointError: It refuses, fails, or answers too much or too slowly.
         httpx.HTTPError: It cannot be reached.
     """
-    base, deadline = _base(upstream), time.monotonic() + _TOTAL_S
+    base = _base(upstream)
     # No connection is kept: llama.cpp closes them without announcing it. trust_env off: a proxy variable of the
     # shell must not carry questions about a local model to somewhere else.
     limits = httpx.Limits(max_keepalive_connections=0)
     headers = {"accept": "application/json", "accept-encoding": "identity", "user-agent": "tarx-toollog"}
     needs_tls = base.startswith("https:")  # reading the certificates takes 25 ms of CPU that http needs not pay
-    with httpx.Client(trust_env=False, limits=limits, headers=headers, verify=needs_tls) as client:
-        question = _Question(client, base, deadline)
+    with _Limit() as limit, httpx.Client(trust_env=False, limits=limits, headers=headers, verify=needs_tls) as client:
+        question = _Question(client, base, limit)
         found: dict[str, Json] = {}
         if "model_path" in dict_or_empty(question.get(PROPS, found)):
             question.get(MODELS, found)
@@ -207,30 +212,81 @@ def ask(upstream: str, model: str | None) -> dict[str, Json]:
     return found
 
 
+class _Limit:
+    """The time limit of a probe: shuts down the connection that is still open when it is over.
+
+    httpx counts each read anew, so a server that sends a header now and then would never be through. Shutting a socket
+    down wakes the thread that waits for it; closing does not. It is done to a copy, as TLS takes the original away.
+    """
+
+    def __init__(self) -> None:
+        self._end = time.monotonic() + _TOTAL_S
+        self._socket: socket.socket | None = None
+        self._lock = threading.Lock()  # the timer's thread must not shut down a socket that is being closed
+        self._timer = threading.Timer(_TOTAL_S + _GRACE_S, self._cut)
+        self._timer.daemon = True
+
+    def __enter__(self) -> "_Limit":
+        self._timer.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+        self._timer.join()
+        self._watch(None)
+
+    def left(self) -> float:
+        """Return the seconds that are left.
+
+        Raises:
+            EndpointError: None are.
+        """
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise EndpointError(f"no answer within {_TOTAL_S:g} s")
+        return left
+
+    def trace(self, event: str, info: dict[str, Any]) -> None:
+        """Take note of a new connection; the signature is that of the extension ``trace`` of httpx."""
+        if event == "connection.connect_tcp.complete":
+            self._watch(info["return_value"].get_extra_info("socket").dup())
+            if time.monotonic() > self._end:  # each address of a name is tried for as long as the first
+                self._cut()
+
+    def _watch(self, new: socket.socket | None) -> None:
+        with self._lock:
+            old, self._socket = self._socket, new
+        if old is not None:
+            old.close()
+
+    def _cut(self) -> None:
+        with self._lock:
+            if self._socket is not None:
+                try:
+                    self._socket.shutdown(socket.SHUT_RDWR)
+                except OSError:  # the server was quicker
+                    pass
+
+
 class _Question:
     """Asks one server, within one time limit."""
 
-    def __init__(self, client: httpx.Client, base: str, deadline: float) -> None:
+    def __init__(self, client: httpx.Client, base: str, limit: _Limit) -> None:
         self._client = client
         self._base = base
-        self._deadline = deadline
+        self._limit = limit
 
     def get(self, route: str, found: dict[str, Json], body: Json = None) -> Json:
         """Ask one route; add the answer to ``found`` and return it, None where the server has no such route."""
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise EndpointError(f"no answer within {_TOTAL_S:g} s")
-        timeout = httpx.Timeout(left, connect=min(_CONNECT_S, left))
-        method = "GET" if body is None else "POST"
-        with self._client.stream(method, self._base + route, json=body, timeout=timeout) as response:
-            status = response.status_code
-            if status in (401, 403):
-                raise EndpointError(f"HTTP {status} for {route}: it wants a key, and a client's is not used")
-            if status >= 500 and status != 501:  # 501: llama.cpp, for a route that is switched off
-                raise EndpointError(f"HTTP {status} for {route}")
-            if not response.is_success:
-                return None
-            data = self._read(response, route)
+        try:
+            data = self._answer(route, body)
+        except (httpx.NetworkError, httpx.ProtocolError):
+            self._limit.left()  # raises where it was we who cut the connection
+            raise
+        if data is None:
+            return None
         try:
             value = parse_json(data)
         except InvalidJsonError:
@@ -238,14 +294,31 @@ class _Question:
         found[route] = value
         return value
 
+    def _answer(self, route: str, body: Json) -> bytes | None:
+        left = self._limit.left()
+        timeout = httpx.Timeout(left, connect=min(_CONNECT_S, left))
+        method = "GET" if body is None else "POST"
+        extensions = {"trace": self._limit.trace}
+        with self._client.stream(
+            method, self._base + route, json=body, timeout=timeout, extensions=extensions
+        ) as response:
+            status = response.status_code
+            if status in (401, 403):
+                raise EndpointError(f"HTTP {status} for {route}: it wants a key, and a client's is not used")
+            if status >= 500 and status != 501:  # 501: llama.cpp, for a route that is switched off
+                raise EndpointError(f"HTTP {status} for {route}")
+            if not response.is_success:
+                return None
+            return self._read(response, route)
+
     def _read(self, response: httpx.Response, route: str) -> bytes:
         data = bytearray()
         for piece in response.iter_raw():
             data += piece
             if len(data) > _MAX_BYTES:
                 raise EndpointError(f"more than {_MAX_BYTES} bytes for {route}")
-            if time.monotonic() > self._deadline:
-                raise EndpointError(f"no answer within {_TOTAL_S:g} s")
+            self._limit.left()
+        self._limit.left()  # a body that ends with the connection looks whole when we have cut that
         return bytes(data)
 
 

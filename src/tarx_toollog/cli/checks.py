@@ -14,7 +14,7 @@ from typing import Any, Literal
 from tarx_toollog.cli.files import Finished, size_text, waiting_in
 from tarx_toollog.config import ENV_PREFIX, Settings, load_with_sources
 from tarx_toollog.errors import ConfigError, StoreError
-from tarx_toollog.store import maintenance, queries
+from tarx_toollog.store import maintenance, quarantine, queries
 from tarx_toollog.store.engine import store_errors
 from tarx_toollog.store.log import ToolLog
 
@@ -63,6 +63,7 @@ def examine(database: str | None) -> Iterator[Finding]:
         yield folder("folder", path.parent)
         yield disk(path.parent)
     yield folder("journal folder", settings.journal_path)
+    yield quarantined(settings.journal_path)
     yield from store(settings)
     yield sqlite_library(maintenance.sqlite_version())
 
@@ -159,6 +160,17 @@ def journal(path: Path, finished: Finished) -> Finding:
         hint = "start `toollog serve` or the application that records: it takes them in first"
         return Finding("journal", "problem", text, hint)
     return Finding("journal", "ok", "nothing waits in the journal")
+
+
+def quarantined(path: Path) -> Finding:
+    """Look for bytes that could not be stored."""
+    held = quarantine.held_in(path)
+    if not held.n_files:
+        return Finding("quarantine", "ok", "nothing had to be put aside")
+    where = path / quarantine.FOLDER
+    text = f"{held.n_files} files ({size_text(held.n_bytes)}) that could not be stored lie in {where}, not redacted"
+    hint = "report the error that stands in the table gap, keep the files for its mending, or delete them"
+    return Finding("quarantine", "problem", text, hint)
 
 
 def sqlite_library(version: tuple[int, ...]) -> Finding:

@@ -1,5 +1,6 @@
 """``toollog redact``: what the rules in force would take out of the log, and taking it out."""
 
+import dataclasses
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,8 +39,8 @@ def command(app: App, apply: bool, level: str | None, rules_file: Path | None, l
     Values are shown unreadable: at most their first two characters, and their length.
 
     --apply cannot be undone. It replaces each value by a mark that is the same wherever the value stood, writes the
-    file anew and empties its write-ahead log, so that no byte of the values is left in them. No process may record
-    meanwhile. Copies of the file, exports and the journal are not touched.
+    file anew, empties its write-ahead log, and searches the bytes of both for the values that it took out. No process
+    may record meanwhile. Copies of the file, exports and the journal are not touched.
 
     \b
     toollog redact                   look, with the rules of the settings
@@ -105,6 +106,7 @@ def _value(report: "Report", applied: bool) -> dict[str, Any]:
         "policy": report.policy,
         "rows": report.rows,
         "rows_with_hits": report.rows_with_hits,
+        "check": None if report.check is None else dataclasses.asdict(report.check),
         "rules": [
             {"rule": rule.rule, "hits": rule.hits, "rows": rule.rows, "examples": rule.examples}
             for rule in report.in_order()
@@ -119,5 +121,25 @@ def _text(report: "Report", applied: bool) -> str:
     for rule in report.in_order():
         lines.append(f"{rule.rule:<24} {rule.hits:>7} in {rule.rows} rows")
         lines += [f"    {cell_text(example)}" for example in rule.examples]
-    done = "taken out; the file holds no byte of it" if applied else "`toollog redact --apply` takes it out for good"
+    done = _checked(report) if applied else "`toollog redact --apply` takes it out for good"
     return "\n".join([*lines, "", f"{report.rows_with_hits} of {report.rows} rows (rules {report.policy}); {done}"])
+
+
+def _checked(report: "Report") -> str:
+    check = report.check
+    if check is None:
+        return "taken out; what the server's files still hold was not looked at"
+    n = check.too_short
+    unsure = f" ({n} {'is' if n == 1 else 'are'} too short or too many to search for)" if n else ""
+    if not check.searched:
+        return f"taken out; nothing in it is long enough to search the file for{unsure}"
+    if not check.left:
+        n = check.searched
+        values = "1 value, and hold none of it" if n == 1 else f"{n} values, and hold none of them"
+        return f"taken out; the file and its log were searched for {values}{unsure}"
+    verb = "stands" if check.left == 1 else "stand"
+    places = ", ".join(check.places) or "pages without a row"
+    return (
+        f"taken out where the rules look, but {check.left} of {check.searched} values still {verb} in the file, in "
+        f"{places}: there it is a name, an id or a key, or a word that nothing gives away{unsure}"
+    )

@@ -10,6 +10,7 @@ from tarx_toollog.cli.options import output_options
 from tarx_toollog.cli.output import Output, cell_text, emit_object
 from tarx_toollog.store import queries
 from tarx_toollog.store.journal import backlog_bytes
+from tarx_toollog.store.quarantine import held_in
 from tarx_toollog.store.schema import SCHEMA_REVISION
 
 
@@ -35,13 +36,14 @@ def _figures(app: App) -> dict[str, Any]:
     else:
         waiting = waiting_in(settings.journal_path, lambda _: ())
     figures["journal_bytes"] = backlog_bytes(settings.journal_path)
+    figures["quarantine_files"], figures["quarantine_bytes"] = held_in(settings.journal_path)
     figures["waiting"] = waiting.left_behind + waiting.stuck
     figures["next"] = _next_command(figures)
     return figures
 
 
 def _next_command(figures: dict[str, Any]) -> str:
-    if figures["waiting"]:
+    if figures["waiting"] or figures["quarantine_files"]:
         return "toollog doctor"
     if not figures["exists"] or not figures["exchanges"]:
         return "toollog serve"
@@ -64,5 +66,8 @@ def _text(figures: dict[str, Any]) -> str:
             ("gaps", str(figures["gaps"])),
         ]
     lines.append(("journal", f"{size_text(figures['journal_bytes'])} ({figures['waiting']} exchanges wait)"))
+    if figures["quarantine_files"]:
+        size = size_text(figures["quarantine_bytes"])
+        lines.append(("quarantine", f"{figures['quarantine_files']} files ({size}) that could not be stored"))
     lines.append(("next", figures["next"]))
     return "\n".join(f"{name:<14} {value}" for name, value in lines)

@@ -8,18 +8,19 @@ as text.
 """
 
 import re
-import zlib
+from typing import NamedTuple
 
-from tarx_toollog.canonical import InvalidJsonError, Json, parse_json
+from tarx_toollog.canonical import Json, parse_json
 from tarx_toollog.redaction.engine import Engine, Found
-from tarx_toollog.redaction.jsontree import Leaf, edit_text, leaves
+from tarx_toollog.redaction.jsontree import Leaf, edit_text
 from tarx_toollog.redaction.rules import words
+from tarx_toollog.wire.content_encoding import decode_content
 
 Place = tuple[str | int, ...]
 
 _LINE = re.compile(r"^(?:data:[ \t]*)?(?P<json>[{\[][^\r\n]*[}\]])[ \t]*(?=\r?$)", re.MULTILINE)
 _LEAST_LINES = 2  # a single line of JSON is a body, not a stream
-_MAX_UNPACKED = 64 * 2**20  # more than the tap keeps of any body, unpacked as far as the decoder would
+_MAX_LAYERS = 3  # a body may be compressed twice (`gzip, gzip`); nobody does it more often
 _WHOLE = words("id object model role type system_fingerprint event item_id created_at status")
 """Keys whose strings are whole in every event; joined they would only look like something."""
 
@@ -27,12 +28,19 @@ _WHOLE = words("id object model role type system_fingerprint event item_id creat
 def redact_body(engine: Engine, data: bytes) -> tuple[bytes, list[Found]]:
     """Return a body without the values, and what was found; the same bytes when nothing was.
 
-    A body that is compressed with gzip is looked into, and kept unpacked when something was found in it.
+    A body that is compressed is looked into as far as the decoder reads it: gzip with all its members, and deflate
+    with a header. It is kept unpacked when something was found in it, or when it unpacks to more than was looked at.
     """
-    text = _unpacked(data).decode("utf-8", "surrogateescape")
+    unpacked = _unpacked(data)
     work = _Work(engine)
-    new = work.body(text)
-    return (new.encode("utf-8", "surrogateescape"), work.founds) if work.founds else (data, [])
+    new = work.body(unpacked.data.decode("utf-8", "surrogateescape"))
+    if work.founds:
+        return new.encode("utf-8", "surrogateescape"), work.founds
+    if unpacked.data is data:
+        return data, []
+    # Behind the last member anything may stand; the decoder leaves it out, and so does what is kept.
+    _, found = engine.text(data.decode("utf-8", "surrogateescape"))
+    return (unpacked.data if found or unpacked.is_cut else data), list(found)
 
 
 class _Work:
@@ -80,11 +88,22 @@ class _Work:
 
 def _places(event: str) -> list[tuple[Place | None, str]]:
     """Return the leaves of an event, and for each that may be a piece of a longer string the place of that string."""
-    try:
-        tree = parse_json(event)
-    except InvalidJsonError:
+    found: list[Leaf] = []
+
+    def note(leaf: Leaf) -> Json:
+        found.append(leaf)
+        return leaf.value
+
+    if edit_text(event, note) is None:
         return []
-    return [(_place(tree, leaf), str(leaf.value)) for leaf in leaves(tree)]
+    tree = parse_json(event)
+    places = [_place(tree, leaf) for leaf in found]
+    # Of keys that are given twice the decoder reads the last, so only that is a piece.
+    last = {place: number for number, place in enumerate(places)}
+    return [
+        (place if last[place] == number else None, str(leaf.value))
+        for number, (place, leaf) in enumerate(zip(places, found, strict=True))
+    ]
 
 
 def _place(tree: Json, leaf: Leaf) -> Place | None:
@@ -94,10 +113,12 @@ def _place(tree: Json, leaf: Leaf) -> Place | None:
         return None
     place: list[str | int] = []
     for step in path:
+        if not isinstance(tree, dict | list):
+            return None  # of keys that are given twice, this one has been overwritten
         if isinstance(tree, dict) and isinstance(tree.get("index"), int):
             place += ["index", tree["index"]]
         place.append(step)
-        tree = tree[step]
+        tree = tree.get(step) if isinstance(tree, dict) else tree[int(step)] if step in range(len(tree)) else None
     return tuple(place)
 
 
@@ -114,11 +135,27 @@ def _reassembled(event: str, found: list[tuple[Place | None, str]], whole: dict[
     return event if edited is None else edited
 
 
-def _unpacked(data: bytes) -> bytes:
-    if not data.startswith(b"\x1f\x8b"):
-        return data
-    try:
-        unpacked = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(data, _MAX_UNPACKED)
-    except zlib.error:
-        return data
-    return unpacked or data
+class _Unpacked(NamedTuple):
+    """A body as the decoder reads it."""
+
+    data: bytes
+    is_cut: bool
+    """Whether it goes on, so that nobody has looked at the rest."""
+
+
+def _unpacked(data: bytes) -> _Unpacked:
+    for _ in range(_MAX_LAYERS):
+        if data.startswith(b"\x1f\x8b"):
+            decoded, note = decode_content(data, "gzip")
+        elif len(data) > 2 and data[0] & 0x0F == 8 and int.from_bytes(data[:2], "big") % 31 == 0:  # RFC 1950
+            decoded, note = decode_content(data, "deflate")
+            if note is not None:  # two letters of a text may look like the header; the checksum at the end tells
+                break
+        else:
+            break
+        if not decoded:
+            break
+        data = decoded
+        if note == "content_encoding_limit":
+            return _Unpacked(data, True)
+    return _Unpacked(data, False)

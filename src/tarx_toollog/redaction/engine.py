@@ -17,13 +17,14 @@ Histories are sent again and again. What is known of a string is kept under its 
 import hmac
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from hashlib import blake2b
 from typing import NamedTuple
 
 from tarx_toollog.canonical import Json
 from tarx_toollog.redaction.jsontree import Leaf, Path, edit_text, leaves, looks_like_json, path_text, replaced
-from tarx_toollog.redaction.names import NAME_ANCHORS, keeps, promise
+from tarx_toollog.redaction.names import NAME_ANCHORS, keeps, keeps_number, promise
 from tarx_toollog.redaction.policy import Policy
 from tarx_toollog.redaction.rules import Kind, Rule, Where, lower
 from tarx_toollog.redaction.secret_rules import FIELD_RULE, SECRET
@@ -34,11 +35,14 @@ CACHE_CHARS = 8 * 2**20  # of redacted texts; unchanged ones are known by their 
 
 _PLACEHOLDER = re.compile(rf"(⟦[A-Z][A-Z0-9_]{{0,39}}:[0-9a-f]{{{MARK_DIGITS}}}⟧)")
 _SCHEME = re.compile(r"(?i)\b(?:bearer|basic|token|digest|apikey)\b|[\s,;:]+")
+_SCHEME_BEFORE = re.compile(r"(?i)(?:token|api-?key|key|geniekey|bot|oauth|splunk|ssws)[ \t]+(?=\S+$)")
+"""A scheme before a credential: it is no part of the value, which may stand elsewhere without it."""
 _LONG_WORD = 16
+_CARD_DIGITS = 12  # the shortest number of a card
 _NAME_ANCHORS = frozenset(NAME_ANCHORS)
 _MAX_PASSES = 8  # two as a rule; a text that was made to need more is not worth more
 _SHORT = 96  # characters up to which a string is its own key in the cache
-_NUMBER_RULE = "card"  # the one value that is dangerous as a bare number
+_NUMBER_RULE = "card"  # the one value that is dangerous as a bare number under any name
 
 
 class Found(NamedTuple):
@@ -85,6 +89,18 @@ class Engine:
         self._number_rules = [rule for rule in policy.rules if rule.name == _NUMBER_RULE]
         self._cache: OrderedDict[str | bytes, _Result | None] = OrderedDict()
         self._held = 0
+        self._taken: set[str] | None = None
+
+    @contextmanager
+    def remembering(self) -> Iterator[set[str]]:
+        """Note the values that are taken out meanwhile, as they stood there."""
+        self._cache.clear()  # what was found before is in it without its values
+        self._held = 0
+        self._taken = taken = set[str]()
+        try:
+            yield taken
+        finally:
+            self._taken = None
 
     def text(self, text: str) -> _Result:
         """Return a text without the values, and what was found; the same object when nothing was."""
@@ -140,17 +156,32 @@ class Engine:
 
     def _leaf(self, leaf: Leaf) -> tuple[Json, tuple[Found, ...]]:
         if isinstance(leaf.value, int):
-            text, found = self._once(str(leaf.value), self._number_rules)
-            return (text, found) if found else (leaf.value, _NOTHING)
+            return self._number(leaf.name, leaf.value)
         new, found = self.text(leaf.value)
         promised = promise(leaf.name) if self._policy.fields else None
-        if promised is None or not keeps(promised, leaf.value) or self._is_kept(leaf.value, leaf.value):
+        if promised is None or not keeps(promised, leaf.value, leaf.stated) or self._is_kept(leaf.value, leaf.value):
             return new, found
+        if (promised in ("mixed", "code") or leaf.stated) and _PLACEHOLDER.search(leaf.value):
+            return new, found  # the digits of a mark are no sign of a password
         if looks_like_json(leaf.value) and edit_text(leaf.value, lambda inner: inner.value) is not None:
             return new, found  # its own keys say what is secret in it
         if _PLACEHOLDER.search(new) and not _SCHEME.sub("", _PLACEHOLDER.sub("", new)):
             return new, found
-        one = self._found(FIELD_RULE, "secret", SECRET, leaf.value, leaf.value)
+        scheme = _SCHEME_BEFORE.match(leaf.value) if promised == "maybe" else None
+        value = leaf.value[scheme.end() :] if scheme else leaf.value
+        one = self._found(FIELD_RULE, "secret", SECRET, value, value)
+        return f"{scheme[0] if scheme else ''}⟦{one.mark}⟧", (one,)
+
+    def _number(self, name: str, number: int) -> tuple[Json, tuple[Found, ...]]:
+        """Return what becomes of a whole number: few are secret, and only their name can tell."""
+        digits = str(number)
+        if len(digits) >= _CARD_DIGITS:
+            text, found = self._once(digits, self._number_rules)
+            if found:
+                return text, found
+        if not self._policy.fields or not keeps_number(name, digits) or self._is_kept(digits, digits):
+            return number, _NOTHING
+        one = self._found(FIELD_RULE, "secret", SECRET, digits, digits)
         return f"⟦{one.mark}⟧", (one,)
 
     def _plain(self, text: str, rules: list[Rule]) -> _Result:
@@ -197,6 +228,8 @@ class Engine:
         return value in self._policy.keep or normal in self._policy.keep
 
     def _found(self, rule: str, kind: Kind, label: str, value: str, normal: str) -> Found:
+        if self._taken is not None:
+            self._taken.add(value)
         data = f"{kind}\0{normal}".encode("utf-8", "surrogatepass")
         digits = hmac.digest(self._key, data, "sha256").hex()[:MARK_DIGITS]
         return Found(rule, f"{label}:{digits}", masked(value))

@@ -1,7 +1,7 @@
 """Which strings of an exchange are searched, and which are its structure. Pure.
 
-Everything that a person, a model or a tool wrote is searched. What links and counts is left alone: roles, types, ids,
-names of tools and models, finish reasons, conversation hints. The fields of a message that are read from ``raw`` are
+Everything that a person, a model, a tool or a server wrote is searched. What links and counts is left alone: roles,
+types, ids, names of tools and models, conversation hints. The fields of a message that are read from ``raw`` are
 read again from the redacted ``raw``, by the protocol that wrote it: so the store rebuilds and links a redacted history
 exactly as it would the original.
 """
@@ -74,10 +74,12 @@ def redact_exchange(engine: Engine, item: Exchange) -> tuple[Exchange, tuple[Mar
     changes: dict[str, Any] = {
         "request": None if item.request is None else work.request(item.request),
         "response": None if item.response is None else work.response(item.response),
+        "error_type": work.text(item.error_type, "error_type"),
         "error_text": work.text(item.error_text, "error_text"),
         "notes": work.texts(item.notes, "notes"),
         "user_agent": work.text(item.user_agent, "user_agent"),
         "upstream": work.text(item.upstream, "upstream"),
+        "route": work.text(item.route, "route"),
     }
     changed = {name: value for name, value in changes.items() if value is not getattr(item, name)}
     return (replace(item, **changed) if changed else item), work.marks()
@@ -150,12 +152,17 @@ class _Work:
         raw = self._raw(message.raw, f"{path}.message")
         calls = self._calls(message.tool_calls, f"{path}.tool_calls", known)
         leaked = self._calls(answer.leaked_calls, f"{path}.leaked_calls", known)
+        reason_raw = self.text(answer.finish_reason_raw, f"{path}.finish_reason")
+        # A reason that is not one of the protocol's own words is the server's word as it came.
+        is_own_word = answer.finish_reason != answer.finish_reason_raw
+        reason = answer.finish_reason if is_own_word else reason_raw
         if raw is not message.raw:
             message = replace(self._protocol.read_message(raw), tool_calls=calls)
         elif calls is not message.tool_calls:
             message = replace(message, tool_calls=calls)
-        is_same = message is answer.message and leaked is answer.leaked_calls
-        return answer if is_same else replace(answer, message=message, leaked_calls=leaked)
+        if (message, leaked, reason_raw) == (answer.message, answer.leaked_calls, answer.finish_reason_raw):
+            return answer
+        return replace(answer, message=message, leaked_calls=leaked, finish_reason=reason, finish_reason_raw=reason_raw)
 
     def _raw(self, raw: Mapping[str, Any], path: str) -> Mapping[str, Any]:
         new, founds = self._engine.tree(raw, is_structural_of_message)

@@ -9,8 +9,13 @@ from typing import Literal
 
 from tarx_toollog.redaction.rules import words
 
-Promise = Literal["secret", "maybe", "code"]
-"""``secret``: whatever stands there; ``maybe``: what looks random; ``code``: a few digits, or what looks random."""
+Promise = Literal["secret", "maybe", "code", "mixed"]
+"""``secret``: whatever stands there; ``maybe``: what looks random; ``code``: a few digits, or what looks random;
+``mixed``: what looks like a password, for names that mean other things as a rule (``pass``)."""
+
+Stated = Literal["", "default", "choice", "pair"]
+"""How a value belongs to its name. Empty: it stands under it. ``default``: it is an example or one of several states,
+``{"password": {"default": …}}``. ``choice``: it is one of an ``enum``. ``pair``: it stands behind it in a list."""
 
 NAME_ANCHORS = (
     "pass",
@@ -33,6 +38,13 @@ NAME_ANCHORS = (
     "mnemonic",
     "recovery",
     "tan",
+    "mfa",
+    "2fa",
+    "verification",
+    "unlock",
+    "backup",
+    "xsrf",
+    "csrf",
 )
 """Literals, one of which occurs in every name that promises a secret."""
 
@@ -48,8 +60,16 @@ _SECRET_PAIRS = words(
     "pass_phrase db_pass smtp_pass mysql_pass redis_pass ftp_pass user_pass admin_pass root_pass mail_pass "
     "email_pass pg_pass ssh_pass sudo_pass wifi_pass wlan_pass login_pass wifi_key wlan_key wpa_key"
 )
-_MAYBE = words("token auth authorization credential credentials cookie signature sig session sid jwt key pass")
-_CODE = words("pin otp cvv cvc cvv2 tan")
+_MAYBE = words(
+    "token auth authorization credential credentials cookie signature sig session sid jwt key pass sessionid "
+    "phpsessid jsessionid csrftoken xsrftoken"
+)
+_CODE = words("pin otp cvv cvc tan")
+_CODE_PAIRS = words("otp_code mfa_code totp_code fa_code verification_code unlock_code backup_code")
+_NUMBERS = words("password passwd passwort kennwort pwd passphrase passcode pgpassword pass otp cvv cvc code")
+"""Last words of names under which a bare number cannot be anything but the secret: no count, no id, no place."""
+_PIN_OF = words("card sim bank atm door lock unlock alarm user new old current confirm phone device login security")
+"""Words before ``pin`` that make it somebody's; alone it is a leg of a chip, a mark on a map, or an Indian postcode."""
 _TRAILERS = words(
     "value text plain plaintext prod production dev test staging live old new current confirm confirmation again "
     "repeat base64 b64 env"
@@ -82,8 +102,25 @@ _PROSE = re.compile(
     r"please|enter|least|cannot|expired|characters)\b",
     re.IGNORECASE,
 )
+_ORDINARY = re.compile(
+    r"[A-Za-z]+(?:[-_./][A-Za-z]+)*[-_.]?\d{0,6}[A-Za-z]?"  # words and a number: stage-3, phase2b, LH2203
+    r"|[vV]?\d+(?:\.\d+)+[\w.+-]*"  # a version
+    r"|\d{2,4}-\d\d?-\d\d?.*"  # a date
+    r"|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+    r"|[\d.,/:x%-]+[A-Za-z%]{0,4}"  # a number and its unit
+    r"|(?:hs|rs|es|ed|x)-?\d{2,5}\w*"
+    r"|(?:sha|md|base|utf|rsa|aes|ripemd|blake|pbkdf|argon|bcrypt)-?\d.*",
+    re.IGNORECASE,
+)
+_ALGORITHM = re.compile(
+    r"(?:sha|md|base|utf|rsa|aes|ripemd|blake|pbkdf|argon|scrypt|bcrypt)-?\d{1,4}\D.*", re.IGNORECASE
+)
+_PUBLIC = re.compile(r"AWS4-[A-Z0-9-]+|[^\s/]+/\d{8}/\S+/aws4_request[,;]?")
+"""What stands in a signed request beside its signature: the algorithm, and the scope of the key."""
 _RUN = re.compile(r"[A-Za-z0-9_+/=.~-]{16,}+")
 _DIGITS = re.compile(r"\d{3,8}")
+_MAX_CODE_DIGITS: dict[str | None, int] = {"secret": 19, "mixed": 0, "code": 8}
+"""Digits that a bare number may have. ``{"pass": 4931}`` counts tests, whatever its length."""
 
 
 @lru_cache(maxsize=4096)
@@ -94,33 +131,98 @@ def promise(name: str) -> Promise | None:
         >>> promise("DB_PASSWORD"), promise("nextPageToken"), promise("password_length"), promise("x-auth-token")
         ('secret', None, None, 'secret')
     """
-    parts = [part.lower() for part in _WORD.findall(name[-80:])]
-    while len(parts) > 1 and (parts[-1] in _TRAILERS or parts[-1].isdigit()):
-        parts.pop()
-    if not parts:
+    parts = _parts(name)
+    if not parts or parts[0] in _REMARK_BEFORE:
         return None
     last, before = parts[-1], parts[-2] if len(parts) > 1 else ""
-    if parts[0] in _REMARK_BEFORE:
-        return None
     if last in _SECRET or f"{before}_{last}" in _SECRET_PAIRS:
         return "secret"
-    if last in _CODE:
+    if last in _CODE or f"{before}_{last}" in _CODE_PAIRS:
         return "code"
-    if before in _OTHER_KEY_BEFORE or (last in ("key", "pass") and not before):
+    if last == "pass" and not before:
+        return "mixed"
+    if before in _OTHER_KEY_BEFORE or (last == "key" and not before):
         return None
     return "maybe" if last in _MAYBE else None
 
 
-def keeps(promised: Promise, value: str) -> bool:
+def keeps(promised: Promise, value: str, stated: Stated = "") -> bool:
     """Say whether a value is one that the name promised, rather than a placeholder or a remark about it."""
     bare = value.strip()
     if not bare or bare.lower().strip(".,:;!?") in _NOT_A_VALUE or _STANDS_FOR_VALUE.fullmatch(bare):
         return False
-    if promised == "code":
-        return bool(_DIGITS.fullmatch(bare)) or looks_random(bare)
+    if (stated or promised == "code") and not _is_stated(promised, bare, stated):
+        return False
+    if promised == "mixed":
+        return looks_mixed(bare) or (_has_random(bare) and not _ORDINARY.fullmatch(bare))
     if promised == "maybe":
-        return any(looks_random(run) for run in _RUN.findall(bare))
+        return _has_random(bare) and not _PUBLIC.fullmatch(bare)
     return not (" " in bare and _PROSE.search(bare))
+
+
+def keeps_number(name: str, digits: str) -> bool:
+    """Say whether a bare number is the secret that its name promises. Few names can mean nothing else.
+
+    Example:
+        >>> keeps_number("password", "20417755"), keeps_number("pin", "4931"), keeps_number("total_tokens", "9396")
+        (True, False, False)
+    """
+    promised = promise(name)
+    if promised not in ("secret", "code", "mixed") or len(digits) > _MAX_CODE_DIGITS.get(promised, 0):
+        return False
+    *before, last = _parts(name)
+    if last == "pin":
+        return bool(before) and before[-1] in _PIN_OF
+    return last in _NUMBERS and len(digits) >= (3 if promised == "code" else 4)
+
+
+def _is_stated(promised: Promise, bare: str, stated: Stated) -> bool:
+    if stated == "pair":
+        return _has_random(bare)
+    if promised == "code":
+        return not stated and (bool(_DIGITS.fullmatch(bare)) or looks_random(bare))
+    # What a schema or a form says about a password is words; a password of a system has a digit in it.
+    is_word = len(bare) < 4 or " " in bare or not any(c.isdigit() for c in bare)
+    return not is_word and (stated == "default" or looks_made_up(bare))
+
+
+@lru_cache(maxsize=4096)
+def _parts(name: str) -> list[str]:
+    """Return the words of a name, in lower case, without those at its end that say nothing."""
+    parts = [part.lower() for part in _WORD.findall(name[-80:])]
+    while len(parts) > 1 and (parts[-1] in _TRAILERS or parts[-1].isdigit()):
+        parts.pop()
+    return parts
+
+
+def _has_random(text: str) -> bool:
+    return any(looks_random(run) for run in _RUN.findall(text))
+
+
+def is_algorithm(text: str) -> bool:
+    """Say whether a text begins with the name of an algorithm, as in "the password is sha256-hashed"."""
+    return _ALGORITHM.fullmatch(text) is not None
+
+
+def looks_made_up(text: str) -> bool:
+    """Say whether a text of one word is none of a language, and no version, date, number or name of an algorithm."""
+    if not 6 <= len(text) <= 64 or any(c.isspace() for c in text):
+        return False
+    has_both = any(c.isdigit() for c in text) and any(c.isalpha() for c in text)
+    return has_both and not _ORDINARY.fullmatch(text)
+
+
+def looks_mixed(text: str) -> bool:
+    """Say whether a text looks like a password that somebody chose: a digit among letters, and capitals or signs.
+
+    Example:
+        >>> looks_mixed("S3crtpw9x"), looks_mixed("stage-3"), looks_mixed("v1.2.3-rc1"), looks_mixed("x86_64")
+        (True, False, False, False)
+    """
+    has_sign = any(c in "!@#$%^&*+?" for c in text)
+    has_digit_within = re.search(r"[A-Za-z]\d+[A-Za-z]", text) is not None
+    is_mixed = has_sign or (has_digit_within and text != text.lower() and text != text.upper())
+    return is_mixed and looks_made_up(text)
 
 
 def looks_random(text: str, least: int = 16) -> bool:

@@ -31,7 +31,7 @@ from tarx_toollog.redaction.secret_rules import FIELD_RULE, SECRET_RULES
 
 Level = Literal["off", "secrets", "all"]
 
-RECIPE = 1
+RECIPE = 2
 """Version of the marks and of the checks that no pattern shows; it is part of the policy's id."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")

@@ -8,7 +8,8 @@ import re
 
 from tarx_toollog.redaction.rules import Rule, Span
 
-_BEGINS = r"(?:(?<![A-Za-z0-9_-])|(?<=\\[bfnrt])|(?<=%[0-9A-Fa-f]{2}))"
+BEGINS = r"(?:(?<![A-Za-z0-9_-])|(?<=\\[bfnrt])|(?<=%[0-9A-Fa-f]{2}))"
+"""Where a key may begin: not within a word, but behind an escape that was not undone (``\\n``, ``%20``)."""
 _ENDS = r"(?![A-Za-z0-9])"
 
 _A = "[A-Za-z0-9]"
@@ -89,7 +90,7 @@ def _rule(name: str, prefixes: tuple[str, ...], body: str) -> Rule:
     return Rule(
         name=name,
         kind="secret",
-        pattern=re.compile(f"{_BEGINS}(?:{start}){body}{_ENDS}"),
+        pattern=re.compile(f"{BEGINS}(?:{start}){body}{_ENDS}"),
         anchors=tuple(prefix.lower() for prefix in prefixes),
         check=varied,
         before=0,

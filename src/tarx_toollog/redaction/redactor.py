@@ -1,6 +1,7 @@
 """``Redactor``: the whole of this package as one object. Pure; used by one thread."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from tarx_toollog.canonical import Json
 from tarx_toollog.model import Exchange
@@ -30,6 +31,10 @@ class Redactor:
         self.is_off = policy.is_off
         """Whether nothing is ever taken out."""
         self._engine = Engine(policy, key)
+
+    def remembering(self) -> AbstractContextManager[set[str]]:
+        """Note the values that are taken out meanwhile: who searches for what is left of them needs them."""
+        return self._engine.remembering()
 
     def text(self, text: str) -> tuple[str, list[Found]]:
         """Return a text without the values, and what was found in it.

@@ -7,19 +7,20 @@ assignment would have found it.
 import re
 
 from tarx_toollog.redaction import checks
-from tarx_toollog.redaction.names import NAME_ANCHORS, keeps, looks_random, promise
-from tarx_toollog.redaction.provider_keys import PROVIDER_RULES
+from tarx_toollog.redaction.context_rules import AUTHORIZATION, MARKUP, QUOTE, SECRET, URL_PASSWORD, URL_TOKEN
+from tarx_toollog.redaction.names import NAME_ANCHORS, is_algorithm, keeps, looks_mixed, looks_random, promise
+from tarx_toollog.redaction.provider_keys import BEGINS, PROVIDER_RULES
 from tarx_toollog.redaction.rules import NAME_CHARS, Rule, Span, words
 
-SECRET = "SECRET"  # noqa: S105 - what placeholders of values say whose kind only the context tells
+__all__ = ["FIELD_RULE", "SECRET", "SECRET_RULES"]
+
 FIELD_RULE = "secret_field"
 """Name of the rule for JSON values under a key that promises a secret. It needs the tree, so the engine holds it."""
 
-_QUOTE = r"\\{0,8}[\"'`]"
 _GAP = r"[ \t]{0,3}+"
 
 _ASSIGNMENT = re.compile(
-    rf"(?P<name>[A-Za-z0-9_.-]{{1,80}}+)(?:{_QUOTE})?{_GAP}(?P<sep>:=|=>|==?|:){_GAP}(?:[bBrRuUfF](?=[\"']))?"
+    rf"(?P<name>[A-Za-z0-9_.-]{{1,80}}+)(?:{QUOTE})?{_GAP}(?P<sep>:=|=>|==?|:){_GAP}(?:[bBrRuUfF](?=[\"']))?"
     r"(?:\"(?P<double>(?:[^\"\\\r\n⟦⟧]|\\[^\r\n]){1,400}+)"
     r"|'(?P<single>(?:[^'\\\r\n⟦⟧]|\\[^\r\n]){1,400}+)"
     r"|`(?P<tick>[^`\r\n⟦⟧]{1,400}+)"
@@ -37,12 +38,14 @@ _QUERY_ANCHORS = tuple(
 )
 _OPTION = re.compile(
     r"--(?P<name>[A-Za-z][A-Za-z0-9-]{1,60}+) {1,3}+"
-    rf"(?:{_QUOTE})?(?P<value>[^\s\"'`\\⟦⟧-][^\s\"'`\\⟦⟧]{{3,300}}+)"
+    rf"(?:{QUOTE})?(?P<value>[^\s\"'`\\⟦⟧-][^\s\"'`\\⟦⟧]{{3,300}}+)"
 )
 _SPOKEN = re.compile(
     r"(?P<name>passw(?:or)?d|passwort|passphrase|passcode|pin|secret|token|api[ -]key)"
     r"(?: (?:code|number))?(?: (?:for|to|of|on|at|f(?:ü|ue)r)(?: [^\s.,;:!?]{1,40}+){1,4}?)?"
-    r" (?:is|was|ist|lautet)(?: now| set to| simply|:)? {0,2}(?P<quote>[\"'`“„«]?)(?P<value>[^\s\"'`”“«»\\⟦⟧]{3,200}+)",
+    r" (?:is|was|ist|lautet)(?: now| set to| simply|:)? {0,2}"
+    r"(?:[\"'`“„«](?P<quoted>[^\"'`”“«»\r\n\\⟦⟧]{3,120}+)(?=[\"'`”“»])"
+    r"|(?P<quote>[\"'`“„«]?)(?P<value>[^\s\"'`”“«»\\⟦⟧]{3,200}+))",
     re.IGNORECASE,
 )
 _PEM_HEAD = r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,4}PRIVATE KEY(?: BLOCK)?-----"
@@ -63,9 +66,6 @@ def _discord(match: re.Match[str]) -> Span | None:
 
 def _plausible(match: re.Match[str]) -> Span | None:
     return Span(*match.span(1)) if len(match[1]) >= _LEAST and keeps("secret", match[1]) else None
-
-
-_url_password = _plausible
 
 
 def _bearer(match: re.Match[str]) -> Span | None:
@@ -124,6 +124,10 @@ def _option(match: re.Match[str]) -> Span | None:
 
 def _spoken(match: re.Match[str]) -> Span | None:
     """Take what a sentence says; a plain word after "is" is a remark unless it is in quotes."""
+    if match["quoted"] is not None:
+        is_code = match["name"].lower() == "pin"
+        is_value = keeps("code" if is_code else "secret", match["quoted"])
+        return Span(*match.span("quoted")) if is_value else None
     value = match["value"].rstrip(".,;:!?)") or match["value"]
     if match["name"].lower() == "pin":
         is_marked = value.isdigit() and 3 <= len(value) <= 12
@@ -131,7 +135,10 @@ def _spoken(match: re.Match[str]) -> Span | None:
         is_marked = bool(match["quote"]) or any(not c.isalpha() for c in value)
     if not is_marked or not keeps("secret", value):
         return None
-    if (_CONTRACTED.fullmatch(value) or _CODE_PATH.fullmatch(value)) and not match["quote"] and not value[-1].isdigit():
+    if is_algorithm(value) and not match["quote"]:
+        return None
+    is_name = _CONTRACTED.fullmatch(value) or _CODE_PATH.fullmatch(value)
+    if is_name and not match["quote"] and not value[-1].isdigit() and not looks_mixed(value):
         return None
     # An exclamation mark belongs to the password where something other than letters stands before it.
     value = value if value.isalpha() else match["value"].rstrip(".,;:?)")
@@ -157,7 +164,7 @@ SECRET_RULES: tuple[Rule, ...] = (
     Rule(
         "jwt",
         "secret",
-        re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}+(?:\.{1,2}[A-Za-z0-9_-]{2,}+){1,4}+"),
+        re.compile(BEGINS + r"eyJ[A-Za-z0-9_-]{8,}+(?:\.{1,2}[A-Za-z0-9_-]{2,}+){1,4}+"),
         anchors=("eyj",),
         check=checks.jwt,
         before=0,
@@ -220,15 +227,8 @@ SECRET_RULES: tuple[Rule, ...] = (
         before=0,
         where="word",
     ),
-    Rule(
-        "url_password",
-        "secret",
-        re.compile(r"://[^\s/:@\"'<>\\?#⟦⟧]{0,100}+:([^\s/@\"'<>\\⟦⟧]{1,200}+)@"),
-        anchors=("://",),
-        label=SECRET,
-        check=_url_password,
-        before=0,
-    ),
+    URL_PASSWORD,
+    URL_TOKEN,
     Rule(
         "bearer_token",
         "secret",
@@ -246,11 +246,12 @@ SECRET_RULES: tuple[Rule, ...] = (
         check=checks.basic,
         before=0,
     ),
+    AUTHORIZATION,
     Rule(
         "cookie",
         "secret",
         re.compile(
-            rf"cookie(?:{_QUOTE})?[ \t]{{0,3}}:[ \t]{{0,3}}(?:{_QUOTE})?([^\"'\r\n\\⟦⟧]{{4,4000}}+)", re.IGNORECASE
+            rf"cookie(?:{QUOTE})?[ \t]{{0,3}}:[ \t]{{0,3}}(?:{QUOTE})?([^\"'\r\n\\⟦⟧]{{4,4000}}+)", re.IGNORECASE
         ),
         anchors=("cookie",),
         check=_cookie,
@@ -260,7 +261,7 @@ SECRET_RULES: tuple[Rule, ...] = (
         "curl_login",
         "secret",
         re.compile(
-            rf"(?<!\S)(?:-u|--user|--proxy-user)[ =]{{0,3}}+(?:{_QUOTE})?"
+            rf"(?<!\S)(?:-u|--user|--proxy-user)[ =]{{0,3}}+(?:{QUOTE})?"
             r"[^\s:\"'\\]{1,64}+:([^\s\"'\\⟦⟧]{1,200}+)"
         ),
         anchors=("curl ",),
@@ -277,6 +278,7 @@ SECRET_RULES: tuple[Rule, ...] = (
         check=_assignment,
         before=40,
     ),
+    MARKUP,
     Rule("secret_option", "secret", _OPTION, anchors=("--",), label=SECRET, check=_option, before=0),
     Rule(
         "spoken_secret",

@@ -188,7 +188,7 @@ class _Runner:
     def _record(self, scenario_id: int, step: ScenarioStep, verdict: Verdict, exchange: Exchange) -> None:
         status = _TRIAL_STATUS[verdict]
         exchange_id = self._log.write([exchange])[0] if exchange.http_status is not None else None
-        error = None if verdict is Verdict.OK else _error_of(exchange)
+        error = None if verdict is Verdict.OK else self._log.without_secrets(_error_of(exchange))
         trial = NewTrial(scenario_id, step.step_no, status, exchange_id, error)
         trial_id = self._replays.record_trial(self._run.id, trial)
         if trial_id is not None:  # else another process that resumed the same run was faster

@@ -270,4 +270,5 @@ def _is_text(message: Message) -> bool:
         return False
     content = message.raw.get("content")
     parts = content if isinstance(content, list) else []
-    return all(not isinstance(part, dict) or part.get("type", "text") in _TEXT_PARTS for part in parts)
+    kinds = (part.get("type", "text") for part in parts if isinstance(part, dict))
+    return all(isinstance(kind, str) and kind in _TEXT_PARTS for kind in kinds)

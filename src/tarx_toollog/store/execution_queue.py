@@ -46,8 +46,11 @@ class ExecutionQueue:
             try:
                 with engine.begin() as connection:
                     for report in batch:
-                        text = None if report.error_text is None else redactor.text(report.error_text)[0]
-                        writer.write_execution(connection, replace(report, error_text=text))
+                        kind, text = (
+                            None if said is None else redactor.text(said)[0]
+                            for said in (report.error_type, report.error_text)
+                        )
+                        writer.write_execution(connection, replace(report, error_type=kind, error_text=text))
                     writer.settle(connection)
             except Exception as error:
                 writer.forget()
@@ -57,6 +60,6 @@ class ExecutionQueue:
                     size = 1  # a bug of ours, met by one of them: let the others through
                     continue
                 logger.exception("the execution %s cannot be stored", batch[0].uid)
-                lost.append(f"{batch[0].uid}: {type(error).__name__}: {error}"[:500])
+                lost.append(f"{batch[0].uid}: {type(error).__name__}: {error}")
             del self._waiting[: len(batch)]
         return lost

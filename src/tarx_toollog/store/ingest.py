@@ -30,14 +30,16 @@ from tarx_toollog.redaction.policy import Policy
 from tarx_toollog.redaction.redactor import Redactor
 from tarx_toollog.store import frames as fr
 from tarx_toollog.store import journal as jr
+from tarx_toollog.store import quarantine
 from tarx_toollog.store.builds import Probed, write_probe
 from tarx_toollog.store.engine import is_store_trouble, writer_engine
 from tarx_toollog.store.execution_queue import ExecutionQueue
 from tarx_toollog.store.frames import Assembly, Kind
+from tarx_toollog.store.gaps import Gap, write_gaps
 from tarx_toollog.store.journal import Journal
 from tarx_toollog.store.migrate import prepare
 from tarx_toollog.store.redactions import Redaction, redact_exchange
-from tarx_toollog.store.schema import exchange, gap, writer
+from tarx_toollog.store.schema import exchange, writer
 from tarx_toollog.store.secret import load_secret
 from tarx_toollog.store.writer import RawBodies, Writer
 from tarx_toollog.wire.decode import decode
@@ -47,20 +49,12 @@ logger = logging.getLogger("tarx_toollog.ingest")
 
 BATCH = 64  # exchanges a transaction: most of the gain of batching, and other programs wait only milliseconds
 MAX_READY_BYTES = 64 * 2**20  # what may wait in memory while the database is away
-QUARANTINE = "quarantine"
 
 
 class _Ready(NamedTuple):
     raw: RawExchange
     still_open: bool
     size: int
-
-
-class _Gap(NamedTuple):
-    kind: str
-    n: int
-    detail: str
-    at: datetime
 
 
 class Ingester:
@@ -89,7 +83,7 @@ class Ingester:
         self._engine: sa.Engine | None = None
         self._writer = Writer()
         self._redactor: Redactor | None = None
-        self._gaps: list[_Gap] = []
+        self._gaps: list[Gap] = []
         self._file: tuple[int, int] | None = None
         self._reset()
 
@@ -197,7 +191,7 @@ class Ingester:
 
     def note_gap(self, kind: str, n: int, detail: str) -> None:
         """Count a loss; it becomes a row with the next transaction."""
-        self._gaps.append(_Gap(kind, n, detail, datetime.now(UTC)))
+        self._gaps.append(Gap.now(kind, n, detail))
 
     def note_probe(self, probed: Probed) -> None:
         """Take what a probe found, from any thread; it is written with the next transaction."""
@@ -274,15 +268,8 @@ class Ingester:
 
     def _set_aside(self, path: Path) -> None:
         """Keep a segment whose tail cannot be read: damage is evidence, not rubbish."""
-        self._in_quarantine(path.name, path.read_bytes())
+        quarantine.put(self._folder, path.name, path.read_bytes())
         self.note_gap("torn", 1, f"{path.name} is damaged after byte {self._place.get(path, 0)}")
-
-    def _in_quarantine(self, name: str, data: bytes) -> None:
-        folder = self._folder / QUARANTINE
-        folder.mkdir(mode=0o700, exist_ok=True)
-        fd = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(fd, "wb") as file:
-            file.write(data)
 
     # ---- writing ----------------------------------------------------------------------------------------------------
 
@@ -337,11 +324,11 @@ class Ingester:
                     raise
                 # A bug of ours, met by this exchange: keep its bytes, count it, and let the others through.
                 frames = fr.exchange_frames(UUID(uid).bytes, ready.raw)
-                self._in_quarantine(f"{uid}{jr.SEGMENT_SUFFIX}", fr.MAGIC + fr.pack_frames(frames))
+                quarantine.put(self._folder, f"{uid}{jr.SEGMENT_SUFFIX}", fr.MAGIC + fr.pack_frames(frames))
                 if uid not in self._poison:  # it comes twice: when it begins and when it ends
                     self._poison.add(uid)
-                    logger.exception("exchange %s cannot be stored; its bytes are in %s", uid, QUARANTINE)
-                    self.note_gap("parse_error", 1, f"{uid}: {type(error).__name__}: {error}"[:500])
+                    logger.exception("exchange %s cannot be stored; its bytes are in %s", uid, quarantine.FOLDER)
+                    self.note_gap("parse_error", 1, f"{uid}: {type(error).__name__}: {error}")
 
     def _redacted(self, item: Exchange, raw: RawExchange) -> tuple[Exchange, RawBodies | None, Redaction | None]:
         assert self._redactor is not None
@@ -362,14 +349,8 @@ class Ingester:
         return RawBodies(raw.request_body, raw.response_body if raw.end is not None else None)
 
     def _write_gaps(self, connection: sa.Connection) -> None:
-        if not self._gaps:
-            return
-        signed = connection.execute(sa.select(writer.c.id).where(writer.c.uid == self._writer_uid)).scalar()
-        rows = [
-            {"kind": g.kind, "from_at": g.at, "to_at": g.at, "n": g.n, "detail": g.detail, "writer_id": signed}
-            for g in self._gaps
-        ]
-        connection.execute(sa.insert(gap), rows)
+        assert self._redactor is not None
+        write_gaps(connection, self._gaps, self._writer_uid, self._redactor.text)
 
     def _row_of(self, writer_uid: str) -> int | None:
         assert self._engine is not None

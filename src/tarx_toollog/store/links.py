@@ -127,7 +127,8 @@ def _latency(
     if call is None:
         return {"latency_ms": None}
     called = connection.execute(_CALLED, {"exchange_id": call.exchange_id}).one()
-    turns.add((called.conversation_id, called.turn_no))
+    if called.turn_no is not None:  # its request cannot be read: it has its place in the conversation, but no turn
+        turns.add((called.conversation_id, called.turn_no))
     return {"latency_ms": _latency_ms(called.started_at, called.total_ms, item.started_at)}
 
 

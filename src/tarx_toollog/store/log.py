@@ -135,6 +135,10 @@ class ToolLog:
             self._writer.forget()
             raise
 
+    def without_secrets(self, text: str) -> str:
+        """Return a text as it may be stored: without what the rules of the settings take out."""
+        return self._redactor.text(text)[0]
+
     @cached_property
     def _redactor(self) -> Redactor:
         policy = Policy.load(self.settings.redact, self.settings.redact_rules)

@@ -30,7 +30,7 @@ from tarx_toollog.wire.protocols import protocol_named
 LIMIT = 8  # candidates with one hash, or calls with one id
 _RECENT = 64  # exchanges of a given conversation among which the parent is looked for
 _ANSWERS = 16  # answers that are compared with a history which was cut; each costs two messages to read
-_CALLS = 256  # calls of a conversation, from the latest on, that a result may answer
+_CALLS = 256  # calls of a conversation, from the latest on, that a result may answer beside those of the parent
 _CHUNK = 32  # hashes that one statement asks for
 
 
@@ -263,17 +263,22 @@ class SqlLookup:
         return frozenset(rows.scalars())
 
     def failed_with_input(self, sem: bytes, client_key: str | None) -> Parent | None:
-        """Return the latest exchange with this input, if it did not complete."""
+        """Return the latest exchange with this input, if it brought no answer: it failed, or was a redirect."""
         rows = self._rows(_BY_INPUT, sem=sem, client_key=client_key)
-        return None if not rows or rows[0].outcome in ("completed", "open") else _parent(rows[0])
+        if not rows or rows[0].outcome == "open":
+            return None
+        is_answered = rows[0].outcome == "completed" and rows[0].output_hash is not None
+        return None if is_answered else _parent(rows[0])
 
     def open_calls(self, conversation_id: int, parent: Parent | None) -> list[OpenCall]:
-        """Return the calls that a result may answer, latest exchange first: those of a conversation and its parent."""
-        of_parent = {"parent_id": None if parent is None else parent.exchange_id, **self._moment}
-        rows = list(self._connection.execute(_OPEN_CALLS_HERE, {"conversation_id": conversation_id, **of_parent}))
-        if parent is not None and parent.conversation_id != conversation_id:
-            # A fork, or a client whose id for a conversation changes in the middle of it.
-            rows += self._connection.execute(_OPEN_CALLS_OF, {"exchange_id": parent.exchange_id, **of_parent})
+        """Return the calls that a result may answer: all of the parent, then the latest of the conversation."""
+        parent_id = None if parent is None else parent.exchange_id
+        asked = {"parent_id": parent_id, **self._moment}
+        here = self._connection.execute(_OPEN_CALLS_HERE, {"conversation_id": conversation_id, **asked})
+        rows = [row for row in here if row.exchange_id != parent_id]
+        if parent_id is not None:
+            # It may have more parallel calls than are looked at, or be of the conversation that this one is a fork of.
+            rows = [*self._connection.execute(_OPEN_CALLS_OF, {"exchange_id": parent_id, **asked}), *rows]
         return [
             OpenCall(row.id, row.exchange_id, row.call_id, row.name, bool(row.is_open), row.taken_by) for row in rows
         ]

@@ -54,22 +54,26 @@ def pair_results(
     Args:
         history: The request's messages without the leading system messages.
         first_new: Index of the first message that no earlier exchange has seen.
-        calls: Calls without a result, latest exchange first, in order within it.
+        calls: Calls without a result, latest exchange first, in order within it; those of the parent may be anywhere.
         parent_id: The exchange that this one continues.
     """
     # Stable: the parent's calls come first, the others stay in their order.
     open_calls = sorted(calls, key=lambda call: call.exchange_id != parent_id)
+    by_id: dict[str, list[OpenCall]] = {}
+    for made in open_calls:
+        by_id.setdefault(made.call_id, []).append(made)
     pairings = [
-        _by_id(position, part, message, open_calls)
+        _by_id(position, part, message, by_id)
         for position, message in enumerate(history)
         if position >= first_new
         for part in range(len(message.tool_results))
     ]
     # A second result under an id that was answered just now belongs to that call, not to its neighbour.
-    known = {call.call_id for call in calls}
-    unpaired = [i for i, p in enumerate(pairings) if p.call is None and p.result.call_id not in known]
-    latest = parent_id if parent_id is not None else next((call.exchange_id for call in open_calls), None)
-    candidates = [call for call in open_calls if call.exchange_id == latest and call.is_open]
+    unpaired = [i for i, p in enumerate(pairings) if p.call is None and p.result.call_id not in by_id]
+    taken = {pairing.call.id for pairing in pairings if pairing.call is not None}
+    left = (call.exchange_id for call in open_calls if call.id not in taken)
+    latest = parent_id if parent_id is not None else next(left, None)
+    candidates = [c for c in open_calls if c.exchange_id == latest and c.is_open and c.id not in taken]
     # Order is evidence only when every result of the step lacks its call and their number fits.
     by_order = len(unpaired) == len(candidates) and all(
         pairings[i].result.name in (None, call.name) for i, call in zip(unpaired, candidates, strict=True)
@@ -82,14 +86,13 @@ def pair_results(
     return pairings
 
 
-def _by_id(position: int, part: int, message: Message, calls: list[OpenCall]) -> Pairing:
+def _by_id(position: int, part: int, message: Message, calls: dict[str, list[OpenCall]]) -> Pairing:
     result = message.tool_results[part]
-    fitting = [call for call in calls if result.call_id and call.call_id == result.call_id]
+    fitting = calls.get(result.call_id, []) if result.call_id else []
     if not fitting or not fitting[0].is_open:
         return Pairing(position, part, message, result, None, "none", 0.0)
-    calls.remove(fitting[0])
     confidence = SURE if len(fitting) == 1 else REPEATED_ID
-    return Pairing(position, part, message, result, fitting[0], "id", confidence)
+    return Pairing(position, part, message, result, fitting.pop(0), "id", confidence)
 
 
 def _by_name(result: ToolResult, candidates: list[OpenCall]) -> OpenCall | None:

@@ -28,6 +28,7 @@ from tarx_toollog.redaction import Redactor
 from tarx_toollog.store import journal as jr
 from tarx_toollog.store.content import Content
 from tarx_toollog.store.engine import store_errors
+from tarx_toollog.store.redact_check import Check, check_file
 from tarx_toollog.store.redact_columns import CONTENT, SOURCES, Hit, Source, content_hits
 from tarx_toollog.store.redact_content import (
     PAGE,
@@ -77,6 +78,8 @@ class Report:
     """Rows that were looked at."""
     rows_with_hits: int = 0
     rules: dict[str, RuleHits] = field(default_factory=dict)
+    check: Check | None = None
+    """What a search of the file showed afterwards; None where nothing was changed, or the store is no SQLite file."""
 
     def add(self, hits: list[Hit], examples: int) -> None:
         """Count one row."""
@@ -162,13 +165,13 @@ class StoreRedaction:
         self._is_sqlite = engine.dialect.name == "sqlite"
 
     def apply(self, *, examples: int, progress: Progress) -> Report:
-        """Redact everything, and leave no trace of it in the file; return what was found.
+        """Redact everything, leave no trace of it in the file, and search for one; return what was found.
 
         Raises:
             StoreError: A process records to this store, or another one keeps the file from being written anew.
         """
         report = Report(self._redactor.policy_id)
-        with store_errors(self._settings):
+        with store_errors(self._settings), self._redactor.remembering() as taken:
             with self._engine.connect() as connection:
                 require_nobody_writes(connection, self._settings)
             if self._is_sqlite:
@@ -182,6 +185,9 @@ class StoreRedaction:
                 is_other = exchange.c.redaction_policy.is_distinct_from(policy)
                 connection.execute(sa.update(exchange).where(is_other).values(redaction_policy=policy))
             self._erase_traces()
+            database = self._settings.database_path
+            if database is not None and report.rules:
+                report.check = check_file(self._engine, database, taken)
         return report
 
     # ---- columns that are changed in their place --------------------------------------------------------------------
@@ -196,7 +202,8 @@ class StoreRedaction:
                         values = outcome.values
                         if source.table is scenario:
                             values = values | {"hash": self._hash_of(connection, row, values["definition"])}
-                        connection.execute(sa.update(source.table).where(source.table.c.id == row.id).values(**values))
+                        is_row = _key(source.table) == sa.tuple_(*_key_of(source.table, row))
+                        connection.execute(sa.update(source.table).where(is_row).values(**values))
                         owner = getattr(row, source.exchange_column) if source.exchange_column else None
                         self._note(connection, outcome.hits, owner)
             progress(len(rows))
@@ -313,20 +320,32 @@ class StoreRedaction:
 
 def _pages(connection: sa.Connection, table: sa.Table) -> Iterator[list[sa.Row[Any]]]:
     """Yield the rows of a table in pages."""
-    last = 0
-    while rows := connection.execute(sa.select(table).where(table.c.id > last).order_by(table.c.id).limit(PAGE)).all():
+    last: sa.Row[Any] | None = None
+    while rows := connection.execute(_page(table, last)).all():
         yield list(rows)
-        last = rows[-1].id
+        last = rows[-1]
 
 
 def _pages_each(engine: sa.Engine, table: sa.Table) -> Iterator[list[sa.Row[Any]]]:
     """Yield the rows of a table in pages, none of which keeps a connection: there is only one that writes."""
-    last = 0
+    last: sa.Row[Any] | None = None
     while True:
         with engine.connect() as connection:
-            query = sa.select(table).where(table.c.id > last).order_by(table.c.id).limit(PAGE)
-            rows = list(connection.execute(query).all())
+            rows = list(connection.execute(_page(table, last)).all())
         if not rows:
             return
         yield rows
-        last = rows[-1].id
+        last = rows[-1]
+
+
+def _page(table: sa.Table, last: sa.Row[Any] | None) -> sa.Select[Any]:
+    query = sa.select(table).order_by(*table.primary_key).limit(PAGE)
+    return query if last is None else query.where(_key(table) > sa.tuple_(*_key_of(table, last)))
+
+
+def _key(table: sa.Table) -> sa.Tuple:
+    return sa.tuple_(*table.primary_key)
+
+
+def _key_of(table: sa.Table, row: sa.Row[Any]) -> list[Any]:
+    return [getattr(row, column.name) for column in table.primary_key]

@@ -1,9 +1,9 @@
 """Which columns of the store may hold what redaction takes out, and what the rules make of one row. No writing.
 
 Every text and JSON column was decided on. Searched is what a person, a model, a tool or a server wrote. Left alone are
-ids, names of tools, models, runs and tags, routes, hints of conversations, host names and who labelled: they link and
-count. ``message``, ``tool_definition`` and ``raw_body`` are content-addressed: changing one makes another row of it,
-which is the business of ``redact``.
+ids, names of tools, models, runs and tags, hints of conversations, host names and who labelled: they link and count.
+``message``, ``tool_definition`` and ``raw_body`` are content-addressed: changing one makes another row of it, which is
+the business of ``redact``.
 """
 
 from collections.abc import Callable
@@ -22,6 +22,7 @@ from tarx_toollog.redaction.exchanges import (
 from tarx_toollog.redaction.jsontree import Path
 from tarx_toollog.store.reader import raw_message
 from tarx_toollog.store.schema import (
+    choice,
     exchange,
     gap,
     label,
@@ -91,6 +92,8 @@ class Source:
     def _prefix(self, row: sa.Row[Any]) -> str:
         if self.table is exchange:
             return ""
+        if self.table is choice:
+            return f"choices[{row.choice}]."
         if self.table is tool_call:
             return f"tool_calls[{row.ordinal}]."
         return f"{self.table.name}[{row.id}]."
@@ -113,21 +116,26 @@ SOURCES = (
         exchange,
         (
             Column("params", "json", is_structural=is_structural_of_params),
+            Column("error_type", "text"),
             Column("error_text", "text"),
+            Column("finish_reason", "text"),
+            Column("finish_reason_raw", "text"),
             Column("error_body", "json", "error"),
             Column("response_extra", "json", "response"),
             Column("notes", "json"),
             Column("user_agent", "text"),
             Column("upstream", "text"),
+            Column("route", "text"),
         ),
         "id",
     ),
+    Source(choice, (Column("finish_reason", "text"), Column("finish_reason_raw", "text")), "exchange_id"),
     Source(
         tool_call,
         (Column("arguments", "text"), Column("arguments_json", "json"), Column("schema_errors", "json")),
         "exchange_id",
     ),
-    Source(tool_execution, (Column("error_text", "text"),)),
+    Source(tool_execution, (Column("error_type", "text"), Column("error_text", "text"))),
     Source(scenario, (Column("definition", "json", is_structural=_is_structural_of_scenario),)),
     Source(run, (Column("params", "json"), Column("server", "json"), Column("endpoint", "text"))),
     Source(trial, (Column("error", "text"),), "exchange_id"),

@@ -7,8 +7,9 @@ of those changes, what began later may have to be linked again, and nothing else
 
 ``late`` exchanges are those that got their answer when later ones were there already. From each one follow the later
 exchanges whose links it may change: those that found no parent or only one from before it, those that chose among
-several candidates, those that answer its calls. They are linked in the order of time. Where that changes something,
-what depends on it is queued behind them, so one pass is enough.
+several candidates, those that answer its calls; and in its own conversation, where less has to fit, all whose parent
+is not the one that gave the last answer of their whole history. They are linked in the order of time. Where that
+changes something, what depends on it is queued behind them, so one pass is enough.
 
 The queue is as long as what changes, not as the store: the scan goes over the exchanges that began after the first
 late one, once for a transaction.
@@ -86,6 +87,34 @@ _HAS_ANSWER = (
     .join(message, message.c.id == _path.c.message_id)
     .where(sa.or_(message.c.role == "assistant", message.c.tool_call_id.is_not(None)))
     .distinct()
+)
+_LATER_HERE = (
+    sa.select(exchange.c.id, exchange.c.uid, exchange.c.started_at, exchange.c.parent_exchange_id)
+    .where(is_after(), exchange.c.conversation_id == sa.bindparam("conversation_id"), exchange.c.turn_no.is_not(None))
+    .order_by(exchange.c.id)
+)
+_end = (
+    sa.select(exchange.c.id.label("exchange_id"), node.c.parent_id, node.c.sem, message.c.role)
+    .join(node, node.c.id == exchange.c.input_node_id)
+    .join(message, message.c.id == node.c.message_id)
+    .where(exchange.c.id.in_(sa.bindparam("ids", expanding=True)))
+    .cte("history_end", recursive=True)
+)
+_end = _end.union_all(
+    sa.select(_end.c.exchange_id, node.c.parent_id, node.c.sem, message.c.role)
+    .join(_end, node.c.id == _end.c.parent_id)
+    .join(message, message.c.id == node.c.message_id)
+    .where(_end.c.role != "assistant")
+)
+_IS_ANCHORED = (
+    sa.select(_end.c.exchange_id)
+    .join(exchange, exchange.c.id == _end.c.exchange_id)
+    .join(_parent, _parent.c.id == exchange.c.parent_exchange_id)
+    .where(
+        _end.c.role == "assistant",
+        _end.c.sem == _parent.c.output_sem,
+        _parent.c.conversation_id == exchange.c.conversation_id,
+    )
 )
 _same_answer = (
     sa.select(exchange.c.id)
@@ -168,6 +197,7 @@ class _Relinker:
     def run(self, late: Collection[int], displaced: Collection[int]) -> set[TurnKey]:
         rows = self._by_ids(late)
         self._queue(self._affected(rows))
+        self._queue(self._loose(rows))
         for row in rows:
             self._queue_around(row)
             self._queue(self._moments(_DOUBTFUL_CHILDREN, row, exchange_id=row.parent_exchange_id))
@@ -215,6 +245,28 @@ class _Relinker:
         found += [row for row in others if row.id in passing]
         return [(row.started_at, row.uid, row.id) for row in found]
 
+    def _loose(self, late: list[sa.Row[Any]]) -> list[Any]:
+        """Return the later exchanges of the same conversations whose histories do not say for sure what they continue.
+
+        A prefix says so: up to the last answer, and that answer is the parent's.
+        """
+        first: dict[int, Moment] = {}
+        for row in late:
+            if row.conversation_id is not None:
+                moment = Moment(row.started_at, row.uid)
+                first[row.conversation_id] = min(moment, first.get(row.conversation_id, moment))
+        later: list[sa.Row[Any]] = []
+        for conversation_id, moment in first.items():
+            later += self._connection.execute(_LATER_HERE, {"conversation_id": conversation_id, **bound(moment)})
+        orphans = [row for row in later if row.parent_exchange_id is None]
+        anchored = self._on_path(_IS_ANCHORED, [row for row in later if row.parent_exchange_id is not None])
+        answered = self._on_path(_HAS_ANSWER, orphans)
+        return [
+            (row.started_at, row.uid, row.id)
+            for row in later
+            if (row.id in answered if row.parent_exchange_id is None else row.id not in anchored)
+        ]
+
     def _on_path(self, statement: sa.Select[Any], rows: list[sa.Row[Any]], **parameters: Any) -> set[int]:
         found: set[int] = set()
         for start in range(0, len(rows), _CHUNK):
@@ -240,6 +292,7 @@ class _Relinker:
             self._queue(self._moments(_CHILDREN, after, exchange_id=after.id))
             self._queue(self._moments(_INNER, after, exchange_id=after.id))
         if before.conversation_id != after.conversation_id:
+            self._queue(self._loose([after]))
             self._queue_around(after)
             for conversation_id in (before.conversation_id, after.conversation_id):
                 self._queue(self._moments(_RESULTS_AFTER, after, conversation_id=conversation_id))

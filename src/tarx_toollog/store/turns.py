@@ -22,25 +22,52 @@ TurnKey = tuple[int, int]
 
 _CONVERSATION: sa.BindParameter[int] = sa.bindparam("conversation")
 _NUMBER: sa.BindParameter[int] = sa.bindparam("number")
-_STEPS = (
-    sa.select(
-        exchange.c.id,
-        exchange.c.parent_exchange_id,
-        exchange.c.user_message_id,
-        exchange.c.outcome,
-        exchange.c.n_tool_calls,
-        exchange.c.n_leaked_calls,
-        exchange.c.started_at,
-        exchange.c.total_ms,
-    )
+# Inbound exchanges that made others do not count: the model answered the inner ones.
+_IN_TURN = sa.and_(exchange.c.conversation_id == _CONVERSATION, exchange.c.turn_no == _NUMBER, exchange.c.n_inner == 0)
+_child = exchange.alias("child")
+_IS_CONTINUED = (
+    sa.select(sa.literal(1))
     .where(
-        exchange.c.conversation_id == _CONVERSATION,
-        exchange.c.turn_no == _NUMBER,
-        # Inbound exchanges that made others do not count: the model answered the inner ones.
-        exchange.c.n_inner == 0,
+        _child.c.parent_exchange_id == exchange.c.id,
+        _child.c.conversation_id + 0 == _CONVERSATION,  # + 0: SQLite is to go by the parent, a turn may be long
+        _child.c.turn_no + 0 == _NUMBER,
+        _child.c.n_inner == 0,
     )
-    .order_by(exchange.c.started_at, exchange.c.uid)
+    .exists()
 )
+# A redirect completes as well, and answers nothing.
+_IS_COMPLETED = sa.and_(exchange.c.outcome == Outcome.COMPLETED, exchange.c.output_node_id.is_not(None))
+_BEST_END = (
+    sa.select(exchange.c.id)
+    .where(_IN_TURN)
+    .order_by(
+        _IS_CONTINUED,
+        sa.and_(_IS_COMPLETED, exchange.c.n_tool_calls == 0).desc(),
+        _IS_COMPLETED.desc(),
+        exchange.c.started_at.desc(),
+        exchange.c.uid.desc(),
+    )
+    .limit(1)
+)
+_IS_IN_TURN = sa.select(sa.literal(1)).where(exchange.c.id == sa.bindparam("step"), _IN_TURN)
+_STEP = (
+    exchange.c.id,
+    exchange.c.uid,
+    exchange.c.parent_exchange_id,
+    exchange.c.user_message_id,
+    exchange.c.outcome,
+    exchange.c.output_node_id,
+    exchange.c.n_tool_calls,
+    exchange.c.n_leaked_calls,
+    exchange.c.started_at,
+    exchange.c.total_ms,
+)
+_IS_STEP = sa.and_(
+    exchange.c.conversation_id + 0 == _CONVERSATION, exchange.c.turn_no + 0 == _NUMBER, exchange.c.n_inner == 0
+)
+_line = sa.select(*_STEP).where(exchange.c.id == sa.bindparam("end"), _IS_STEP).cte("line", recursive=True)
+_line = _line.union(sa.select(*_STEP).join(_line, exchange.c.id == _line.c.parent_exchange_id).where(_IS_STEP))
+_LINE = sa.select(_line).order_by(_line.c.started_at, _line.c.uid)
 _LAST_INNER = (
     sa.select(exchange.c.id)
     .where(exchange.c.outer_exchange_id == sa.bindparam("outer"))
@@ -103,47 +130,36 @@ def main_line(last: int, parents: Mapping[int, int | None]) -> list[int]:
 def _refresh(connection: sa.Connection, conversation_id: int, turn_no: int) -> bool:
     """Make one row anew; say whether the turn before it has another main line now."""
     place = {"conversation": conversation_id, "number": turn_no}
-    found: list[sa.Row[Any]] = list(connection.execute(_STEPS, place))
-    if not found:
+    last = _last(connection, place)
+    if last is None:
         connection.execute(_DELETE, place)
         return True
-    by_id = {step.id: step for step in found}
-    parents = {step.id: step.parent_exchange_id for step in found}
-    line = main_line(_last(connection, found, place), parents)
-    steps = [by_id[step] for step in line]
+    steps = list(connection.execute(_LINE, {**place, "end": last}))
     _write(connection, place, steps)
     before = {"conversation": conversation_id, "number": turn_no - 1}
-    continued = _answering(connection, parents[line[0]], by_id)
-    return continued is not None and connection.execute(_LAST, before).scalar() not in (None, continued)
+    continued = steps[0].parent_exchange_id
+    if continued is None:
+        return False
+    return connection.execute(_LAST, before).scalar() not in (None, _answering(connection, continued))
 
 
-def _last(connection: sa.Connection, steps: list[sa.Row[Any]], place: dict[str, int]) -> int:
-    """Return the end of the main line."""
-    parents = {step.id: step.parent_exchange_id for step in steps}
+def _last(connection: sa.Connection, place: dict[str, int]) -> int | None:
+    """Return the end of the main line; None where the turn has no exchange."""
     after = {"conversation": place["conversation"], "number": place["number"] + 1}
     last_after = connection.execute(_LAST, after).scalar()
-    if last_after is not None:
-        later = {row.id: row.parent_exchange_id for row in connection.execute(_STEPS, after)}
-        line = main_line(last_after, later)
-        continued = _answering(connection, later[line[0]], parents) if line else None
-        if continued is not None and continued in parents:
-            return continued
-    ends = [step for step in steps if step.id not in parents.values()]
-    best = max(enumerate(ends or steps), key=lambda item: (*_merit(item[1]), item[0]))
-    return int(best[1].id)
+    line = list(connection.execute(_LINE, {**after, "end": last_after})) if last_after is not None else []
+    continued = line[0].parent_exchange_id if line else None
+    if continued is not None:
+        for step in (continued, _answering(connection, continued)):
+            if connection.execute(_IS_IN_TURN, {**place, "step": step}).first() is not None:
+                return int(step)
+    return connection.execute(_BEST_END, place).scalar()
 
 
-def _answering(connection: sa.Connection, exchange_id: int | None, known: Mapping[int, Any]) -> int | None:
+def _answering(connection: sa.Connection, exchange_id: int) -> int:
     """Return the exchange that really answered: of an inbound one that made others, the last of those."""
-    if exchange_id is None or exchange_id in known:
-        return exchange_id
     inner = connection.execute(_LAST_INNER, {"outer": exchange_id}).scalar()
     return exchange_id if inner is None else int(inner)
-
-
-def _merit(step: sa.Row[Any]) -> tuple[bool, bool]:
-    is_completed = step.outcome == Outcome.COMPLETED
-    return is_completed and step.n_tool_calls == 0, is_completed
 
 
 def _write(connection: sa.Connection, place: dict[str, int], steps: list[sa.Row[Any]]) -> None:
@@ -188,7 +204,7 @@ def _is_bad(call: sa.Row[Any]) -> bool:
 def _status(last: sa.Row[Any], calls: list[sa.Row[Any]]) -> str:
     if last.outcome == Outcome.OPEN:
         return "pending"
-    if last.outcome != Outcome.COMPLETED:
+    if last.outcome != Outcome.COMPLETED or last.output_node_id is None:
         return "failed"
     # A call that the server itself executed (OpenAI Responses) has its answer in the same exchange.
     waits = any(call.exchange_id == last.id and call.origin != "server_side" for call in calls)

@@ -5,14 +5,17 @@ Pure: the input is decoded data, the output a small record that becomes columns.
 
 *Theory.* The schema is a stranger's, and it is checked in the thread that fills the database. So the check has a limit
 to its work: a pattern runs only where that cannot take long (``store.patterns``), and the keywords that are looked at
-are counted, because references to references double with each level. What was left out makes a verdict ``unchecked``
-unless something else is wrong: nothing is called ``ok`` that was not looked at.
+are counted, because references to references double with each level. A long list in a keyword and a long message of an
+error count for more, and no more errors are made than are kept. What was left out makes a verdict ``unchecked`` unless
+something else is wrong: nothing is called ``ok`` that was not looked at. And whatever the check itself runs into, a
+verdict never costs the row.
 """
 
 import re
 import threading
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from itertools import islice
 from typing import Any, NamedTuple
 
 import jsonschema
@@ -29,7 +32,11 @@ REPAIRED = "repaired:"
 """Begins the quirks that ``judge_call`` adds: what was overlooked to read the arguments."""
 MAX_SCHEMA_ERRORS = 8  # enough to see the pattern; one huge argument must not fill the row
 MAX_KEYWORDS = 20_000  # keyword checks of one call: real ones need dozens; this many take about 0.3 s
-_MAX_UNIQUE = 1000  # items that are compared each with each
+_ENTRIES = 50  # entries of a keyword's list that take as long as one check
+_CHARACTERS = 1000  # so do that many characters of an error's message, which repeats the value
+_COMPILING = 10  # checks that it takes to read a pattern, which is forgotten where there are many
+_SEARCH = 600  # checks that a search takes whose text is as long as its pattern allows
+_MAX_UNIQUE = 10_000_000  # items times bytes: each may be compared with each
 # Where one of these stands, a pattern that is taken to fit may turn a value that is right into a failure.
 _CONDITIONS = (b'"if"', b'"not"', b'"oneOf"', b'"contains"')
 
@@ -99,15 +106,17 @@ def check_schema(value: dict[str, Any], schema: Mapping[str, Any]) -> tuple[str,
     try:
         text = canonical_json(schema)
         _work.begin(text)
-        validator = _validator(text)
-        errors = sorted(validator.iter_errors(value), key=lambda error: list(map(str, error.absolute_path)))
+        found = islice(_validator(text).iter_errors(value), MAX_SCHEMA_ERRORS)
+        errors = sorted(found, key=lambda error: list(map(str, error.absolute_path)))
     except _TooMuchError:
         return "unchecked", [f"(root): the check was given up after {MAX_KEYWORDS} keywords"]
     except (SchemaError, Unresolvable, RecursionError, re.error, InvalidJsonError, TypeError, ValueError):
         return "unchecked", None
+    except Exception as error:  # noqa: BLE001 - it computes with what strangers wrote; a verdict must not cost the row
+        return "unchecked", [f"(root): the check broke off: {type(error).__name__}"]
     is_doubtful = bool(_work.skipped) and any(key in text for key in _CONDITIONS)
     if errors and not is_doubtful:
-        return "fail", [_describe(error) for error in errors[:MAX_SCHEMA_ERRORS]]
+        return "fail", [_describe(error) for error in errors]
     return ("unchecked", _work.skipped[:MAX_SCHEMA_ERRORS]) if _work.skipped else ("ok", None)
 
 
@@ -136,16 +145,30 @@ class _TooMuchError(Exception):
 class _Work(threading.local):
     """What the check that runs in this thread has done, and left out."""
 
-    keywords = 0
+    done = 0
     has_pattern_properties = False
 
     def __init__(self) -> None:
         self.skipped: list[str] = []
 
     def begin(self, schema: bytes) -> None:
-        self.keywords = 0
+        self.done = 0
         self.skipped = []
         self.has_pattern_properties = b'"patternProperties"' in schema
+
+    def spend(self, keywords: int) -> None:
+        self.done += keywords
+        if self.done > MAX_KEYWORDS:
+            raise _TooMuchError
+
+    def search(self, pattern: str, length: int) -> bool:
+        """Say whether a text of this length may be searched, and count it."""
+        longest = max_length(pattern)
+        if length > longest:
+            self.skip(f"pattern {pattern[:60]!r}: not checked, it could take too long")
+            return False
+        self.spend(int(_SEARCH * (length / longest) ** 2) if longest else 0)
+        return True
 
     def skip(self, reason: str) -> None:
         if reason not in self.skipped:
@@ -157,21 +180,26 @@ _work = _Work()
 
 def _counted(check: Any) -> Any:
     def keyword(validator: Any, expected: Any, instance: Any, schema: Any) -> Iterator[Any]:
-        _work.keywords += 1
-        if _work.keywords > MAX_KEYWORDS:
-            raise _TooMuchError
-        yield from check(validator, expected, instance, schema) or ()
+        _work.spend(1 + (len(expected) // _ENTRIES if isinstance(expected, list | dict) else 0))
+        for error in check(validator, expected, instance, schema) or ():
+            _work.spend(1 + len(error.message) // _CHARACTERS)
+            yield error
 
     return keyword
 
 
+def _choice(name: str) -> Any:
+    def check(validator: Any, expected: Any, instance: Any, schema: Any) -> Iterator[Any]:
+        # Errors of the branches are kept. One of the branch ``false`` would pass no keyword, and not be counted.
+        branches = [{"not": {}} if branch is False else branch for branch in expected]
+        yield from _CHECKS[name](validator, branches, instance, schema) or ()
+
+    return check
+
+
 def _pattern(validator: Any, expected: str, instance: Any, schema: Any) -> Iterator[Any]:
-    if not validator.is_type(instance, "string"):
-        return
-    if len(instance) > max_length(expected):
-        _work.skip(f"pattern {expected[:60]!r}: not checked, it could take too long")
-        return
-    yield from _CHECKS["pattern"](validator, expected, instance, schema) or ()
+    if validator.is_type(instance, "string") and _work.search(expected, len(instance)):
+        yield from _CHECKS["pattern"](validator, expected, instance, schema) or ()
 
 
 def _pattern_properties(validator: Any, expected: Any, instance: Any, schema: Any) -> Iterator[Any]:
@@ -187,11 +215,12 @@ def _additional_properties(validator: Any, expected: Any, instance: Any, schema:
 
 
 def _runnable(patterns: Any, instance: Any) -> dict[str, Any]:
-    longest = max(map(len, _mapping(instance)), default=0)
-    runnable = {pattern: value for pattern, value in _mapping(patterns).items() if longest <= max_length(pattern)}
-    for pattern in _mapping(patterns):
-        if pattern not in runnable:
-            _work.skip(f"pattern {pattern[:60]!r}: not checked, it could take too long")
+    lengths = [len(key) for key in _mapping(instance)]
+    runnable = {}
+    for pattern, value in _mapping(patterns).items():
+        _work.spend(_COMPILING + len(lengths) // _ENTRIES)
+        if _work.search(pattern, max(lengths, default=0)):
+            runnable[pattern] = value
     return runnable
 
 
@@ -203,7 +232,7 @@ def _unevaluated_properties(validator: Any, expected: Any, instance: Any, schema
 
 
 def _unique_items(validator: Any, expected: Any, instance: Any, schema: Any) -> Iterator[Any]:
-    if isinstance(instance, list) and len(instance) > _MAX_UNIQUE:
+    if isinstance(instance, list) and len(instance) * len(canonical_json(instance)) > _MAX_UNIQUE:
         _work.skip(f"uniqueItems: not checked for {len(instance)} items")
         return
     yield from _CHECKS["uniqueItems"](validator, expected, instance, schema) or ()
@@ -216,6 +245,8 @@ _OWN = {
     "additionalProperties": _additional_properties,
     "unevaluatedProperties": _unevaluated_properties,
     "uniqueItems": _unique_items,
+    "anyOf": _choice("anyOf"),
+    "oneOf": _choice("oneOf"),
 }
 _extend: Any = jsonschema.validators.extend
 _LimitedValidator: Any = _extend(

@@ -216,10 +216,11 @@ class Writer:
         self._write_calls(connection, exchange_id, begun, item, redaction)
         values |= self._budgets.values(connection, exchange_id, item)
         connection.execute(_UPDATE, values)
-        if begun.conversation_id is not None and begun.turn_no is not None:
-            self._touched.add((begun.conversation_id, begun.turn_no))
+        if begun.conversation_id is not None:
+            if begun.turn_no is not None:
+                self._touched.add((begun.conversation_id, begun.turn_no))
             if has_later(connection, Moment(item.started_at, item.uid)):
-                self._late.add(exchange_id)
+                self._late.add(exchange_id)  # also without a turn: later results may answer its calls
 
     def _write_choice(self, connection: sa.Connection, exchange_id: int, answer: Choice) -> None:
         values = {

@@ -15,7 +15,7 @@ Concatenation happens once, at the end; pieces are collected in lists, so time i
 from dataclasses import dataclass, field
 from typing import Any
 
-from tarx_toollog.canonical import MAX_DEPTH, InvalidJsonError, Json, join_surrogates, parse_json
+from tarx_toollog.canonical import MAX_DEPTH, InvalidJsonError, Json, has_repeated_keys, join_surrogates, parse_json
 from tarx_toollog.model import Choice, Response
 from tarx_toollog.wire.anthropic_blocks import (
     HELD_KEYS,
@@ -25,7 +25,7 @@ from tarx_toollog.wire.anthropic_blocks import (
     is_call,
     usage_of,
 )
-from tarx_toollog.wire.calls import CallDraft
+from tarx_toollog.wire.calls import KEYS_REPEATED, CallDraft
 from tarx_toollog.wire.events import read_error, read_objects
 from tarx_toollog.wire.fields import DecodeContext, as_list, dict_or_empty, index_or_none, listed, text_or_none
 from tarx_toollog.wire.openai_fields import error_of, first_extra, timing_of
@@ -75,6 +75,8 @@ class _Block:
         text = join_surrogates("".join(self.pieces.get(PARTIAL, ())))
         if text and not text.isspace():  # else what the start held is the input
             value = _object(text)
+            if has_repeated_keys(text):  # looked for here, because the object has lost them
+                self.quirks[KEYS_REPEATED] = None
             raw.pop("input", None)
             raw["input" if value is not None else PARTIAL] = text if value is None else value
         return raw

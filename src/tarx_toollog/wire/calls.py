@@ -6,196 +6,40 @@ calls (Ollama, old vLLM), no index, no id, numeric or repeated ids, an id that c
 alone therefore joins two calls into one. So each choice keeps an ordered list of calls, and every fragment is asked:
 
 1. *Which call is current?* The last one opened at its index; without an index the one with its id, else the
-   last one.
+   last one. Where nothing stands at its index: the one with its id, or, when it has neither id nor name, the last
+   one, as long as that is not complete.
 2. *Does it open a new one?* Yes, if there is no current call; or it brings another id and a name (or the
    arguments are complete already); or a name while the arguments are complete; or, without an index, a name
    while they are empty; or another name in the middle of the arguments.
-3. Otherwise it continues the current call. An id that changes on the way is kept out and noted. Halves of a
-   name are joined, unless both are names of offered tools.
+3. Otherwise it continues the current call. An id that changes on the way is kept out and noted. Pieces of a
+   name are joined while they lead to the name of an offered tool, unless the second is such a name by itself.
 
-"Complete" means that the brackets of the arguments are balanced. That is decided by a scan which never reads a
-character twice, because some servers repeat the name in every fragment and would make it quadratic.
+"Complete" means that the brackets of the arguments are balanced. Whether a call was handed over whole is told by the
+end of its choice as well: a stream that broke off handed over none, a limit cut the one whose arguments cannot be
+read. A server that ends its stream without a reason cut the one whose arguments end inside brackets; what else stands
+there, the model wrote so.
 
 What the server did against the protocol is kept as short codes in ``ToolCall.quirks``.
 """
 
-import re
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
 from hashlib import blake2b
-from typing import Any
 
-from tarx_toollog.canonical import Json, join_surrogates, parse_arguments
-from tarx_toollog.model import IdState, Origin, ToolCall
-from tarx_toollog.wire.fields import as_list, dumped, index_or_none, text_or_none
+from tarx_toollog.canonical import Json, has_repeated_keys, join_surrogates, parse_arguments
+from tarx_toollog.model import IdState, ToolCall
+from tarx_toollog.wire.drafts import MAX_NAME, CallDraft, Fragment
 
-_MARKS = re.compile(r'["\\{}\[\]]')
-_KNOWN_KEYS = frozenset({"index", "id", "type", "function", "custom"})
+__all__ = ["CallAssembler", "CallDraft", "CallEnding", "Fragment", "minted_id", "settle", "whole_calls"]
+
 NO_OFFER: frozenset[str] = frozenset()
 MAX_CALLS = 1024  # of one choice: each becomes a row, and a hostile server must not make millions of them
-MAX_NAME = 1024  # characters of a name; OpenAI allows 64
 TOO_MANY_CALLS = "too_many_calls"  # quirk of the last call that is kept
-
-
-@dataclass(slots=True)
-class Fragment:
-    """One entry of ``tool_calls``: a whole call, or a piece of one."""
-
-    index: int | None = None
-    call_id: Json = None
-    name: str = ""
-    arguments: str | None = None
-    type: str = "function"
-    origin: Origin = "native"
-    quirks: tuple[str, ...] = ()
-    extra: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def has_arguments(self) -> bool:
-        """Whether it brings argument text that is not blank."""
-        return bool(self.arguments and not self.arguments.isspace())
-
-    @property
-    def opens(self) -> bool:
-        """Whether it says enough to be the start of a call."""
-        return self.call_id is not None or bool(self.name) or self.has_arguments
-
-    @classmethod
-    def read(cls, entry: Json) -> "Fragment | None":
-        """Read one entry; None when it is not an object or says nothing."""
-        if not isinstance(entry, dict):
-            return None
-        origin: Origin = "native"
-        function = entry.get("function")
-        if not isinstance(function, dict) and isinstance(entry.get("custom"), dict):
-            origin, function = "custom", entry["custom"]
-        quirks: list[str] = []
-        if not isinstance(function, dict):
-            # Some servers leave the wrapper out and put name and arguments next to the id.
-            function = {key: entry[key] for key in ("name", "arguments") if key in entry}
-            quirks += ["function_missing"] if function else []
-        return cls._from_function(entry, function, origin, quirks)
-
-    @classmethod
-    def read_all(cls, value: Json) -> Iterator["Fragment"]:
-        """Yield the entries of ``tool_calls`` that say something; a lone object in place of the list is one, too."""
-        for entry in as_list(value):
-            if (fragment := cls.read(entry)) is not None:
-                fragment.quirks += ("tool_calls_object",) if entry is value else ()
-                yield fragment
-
-    @classmethod
-    def read_legacy(cls, function: Json) -> "Fragment | None":
-        """Read a ``function_call``, the form before ``tool_calls``; it has neither id nor index."""
-        return cls._from_function({}, function, "legacy_function", []) if isinstance(function, dict) else None
-
-    @classmethod
-    def _from_function(
-        cls, entry: dict[str, Any], function: dict[str, Any], origin: Origin, quirks: list[str]
-    ) -> "Fragment | None":
-        arguments = function.get("input" if origin == "custom" else "arguments")
-        if arguments is not None and not isinstance(arguments, str):
-            arguments = dumped(arguments)
-            quirks.append("arguments_object")
-        call_id = entry.get("id")
-        if call_id is not None and (isinstance(call_id, bool) or not isinstance(call_id, str | int | float)):
-            call_id = None
-            quirks.append("id_invalid")
-        name = text_or_none(function.get("name")) or ""
-        quirks += ["name_cut"] if len(name) > MAX_NAME else []
-        fragment = cls(
-            index=index_or_none(entry.get("index")),
-            call_id=None if call_id == "" else call_id,
-            name=name[:MAX_NAME],
-            arguments=arguments,
-            type=text_or_none(entry.get("type")) or ("custom" if origin == "custom" else "function"),
-            origin=origin,
-            quirks=tuple(quirks),
-            extra={key: value for key, value in entry.items() if key not in _KNOWN_KEYS and value is not None},
-        )
-        if "function_missing" in quirks:
-            fragment.extra = {k: v for k, v in fragment.extra.items() if k not in ("name", "arguments")}
-        says_something = fragment.opens or fragment.arguments is not None
-        return fragment if says_something else None
-
-
-@dataclass(slots=True)
-class CallDraft:
-    """A call under assembly."""
-
-    index: int | None
-    origin: Origin
-    type: str
-    emitted_ns: int | None
-    call_id: Json = None
-    name: str = ""
-    pieces: list[str] = field(default_factory=list)
-    arguments_seen: bool = False
-    is_blank: bool = True
-    """No argument text has come yet, white space aside."""
-    quirks: dict[str, None] = field(default_factory=dict)
-    """An ordered set."""
-    extra: dict[str, Any] = field(default_factory=dict)
-    opened_by_id: bool = False
-    """Opened by a bare id after complete arguments: a call only if a name or arguments follow."""
-    _scanned: int = 0
-    _depth: int = 0
-    _in_string: bool = False
-    _escaped: bool = False
-    _closed: bool = False
-
-    @property
-    def arguments(self) -> str:
-        """The argument text so far, surrogate pairs that were split over fragments joined."""
-        return join_surrogates("".join(self.pieces))
-
-    @property
-    def is_ghost(self) -> bool:
-        """Whether it was opened by a bare id and got nothing since."""
-        return self.opened_by_id and not self.name and self.is_blank
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether the argument text has brackets and they are balanced."""
-        while self._scanned < len(self.pieces):
-            self._scan(self.pieces[self._scanned])
-            self._scanned += 1
-        return self._closed
-
-    def note(self, quirk: str) -> None:
-        """Add a quirk once."""
-        self.quirks[quirk] = None
-
-    def raw(self) -> dict[str, Any]:
-        """Return the call in the form that a response without streaming has."""
-        if self.type == "custom":
-            body: dict[str, Any] = {"type": "custom", "custom": {"name": self.name, "input": self.arguments}}
-        else:
-            body = {"type": self.type, "function": {"name": self.name, "arguments": self.arguments}}
-        head = {} if self.call_id is None else {"id": self.call_id}
-        return head | body | self.extra
-
-    def _scan(self, piece: str) -> None:
-        position = -1
-        for match in _MARKS.finditer(piece):
-            if self._escaped and match.start() == position + 1:
-                self._escaped = False
-                continue
-            self._escaped = False
-            position = match.start()
-            self._mark(match.group())
-        if self._escaped and position != len(piece) - 1:
-            self._escaped = False
-
-    def _mark(self, mark: str) -> None:
-        if mark == "\\":
-            self._escaped = self._in_string
-        elif mark == '"':
-            self._in_string = not self._in_string
-        elif not self._in_string:
-            self._depth += 1 if mark in "{[" else -1
-            self._closed = self._depth <= 0
+KEYS_REPEATED = "argument_keys_repeated"
+"""Quirk of a call in whose arguments an object has a key twice: the last value counts, the first one is lost."""
 
 
 class CallAssembler:
@@ -229,13 +73,19 @@ class CallAssembler:
 
     def _current(self, fragment: Fragment) -> CallDraft | None:
         same_id = self._by_id.get(fragment.call_id) if fragment.call_id is not None else None
-        if fragment.index is not None:
-            draft = self._by_index.get(fragment.index)
-            if draft is None and same_id is not None and not fragment.name:
-                same_id.note("index_changes_mid_call")
-                return same_id
+        if fragment.index is None:
+            return same_id or (self.drafts[-1] if self.drafts else None)
+        draft = self._by_index.get(fragment.index)
+        if draft is not None or fragment.name:
             return draft
-        return same_id or (self.drafts[-1] if self.drafts else None)
+        draft = same_id if fragment.call_id is not None else self._unfinished()
+        if draft is not None:
+            # It is not put at this index: a server that counts pieces comes to it again with another call.
+            draft.note("index_changes_mid_call")
+        return draft
+
+    def _unfinished(self) -> CallDraft | None:
+        return self.drafts[-1] if self.drafts and not self.drafts[-1].is_complete else None
 
     def _opens_new(self, draft: CallDraft, fragment: Fragment) -> bool:
         known = draft.call_id is not None and fragment.call_id is not None
@@ -258,14 +108,26 @@ class CallAssembler:
         if not draft.name:
             return False
         if draft.is_blank:
-            if self._is_split_name(draft.name, fragment.name):
+            if self._is_split_name(draft, fragment.name):
                 return False
             both_offered = not same_name and {draft.name, fragment.name} <= self._offered
             return both_offered or fragment.index is None
         return not same_name
 
-    def _is_split_name(self, first: str, second: str) -> bool:
-        return first + second in self._offered and not {first, second} <= self._offered
+    def _is_split_name(self, draft: CallDraft, piece: str) -> bool:
+        joined = draft.name + piece
+        if joined in self._offered:
+            return not {draft.name, piece} <= self._offered
+        return draft.is_blank and piece not in self._offered and self._begins_a_name(joined)
+
+    def _begins_a_name(self, text: str) -> bool:
+        place = bisect_left(self._sorted_names, text)
+        return any(name.startswith(text) for name in self._sorted_names[place : place + 1])
+
+    @cached_property
+    def _sorted_names(self) -> list[str]:
+        """The offered names in order: a search through all of them with every piece would be quadratic."""
+        return sorted(self._offered)
 
     def _open(self, fragment: Fragment, offset_ns: int | None, *, occupied: bool) -> CallDraft:
         draft = CallDraft(fragment.index, fragment.origin, fragment.type, offset_ns)
@@ -297,7 +159,7 @@ class CallAssembler:
     def _extend_name(self, draft: CallDraft, name: str) -> None:
         if not draft.name:
             draft.name = join_surrogates(name)
-        elif self._is_split_name(draft.name, name) or (name != draft.name and draft.is_blank):
+        elif self._is_split_name(draft, name) or (name != draft.name and draft.is_blank):
             joined = join_surrogates(draft.name + name)
             draft.name = joined[:MAX_NAME]
             draft.note("name_split" if len(joined) <= MAX_NAME else "name_cut")
@@ -314,6 +176,8 @@ class CallEnding:
     limited: bool = False
     """The token limit (or a filter) ended the choice: a call with unreadable arguments was cut by it."""
     finish_reason: str | None = None
+    unexplained: bool = False
+    """The server gave no finish reason: a call whose arguments end inside brackets was cut."""
 
 
 def settle(
@@ -387,6 +251,8 @@ def _note_oddities(draft: CallDraft, id_state: IdState, ending: CallEnding | Non
         draft.note("name_missing")
     if not draft.arguments_seen:
         draft.note("arguments_missing")
+    if ending is not None and draft.origin != "custom" and has_repeated_keys(draft.arguments):
+        draft.note(KEYS_REPEATED)
     # A call that the server carries out itself need not stop the answer.
     if ending is not None and ending.finish_reason == "stop" and draft.origin != "server_side":
         draft.note("finish_reason_lies")
@@ -395,4 +261,6 @@ def _note_oddities(draft: CallDraft, id_state: IdState, ending: CallEnding | Non
 def _is_whole(draft: CallDraft, ending: CallEnding, *, is_last: bool) -> bool:
     if draft.origin == "custom":  # any text may be its whole input
         return not ending.cut and not (ending.limited and is_last)
-    return not ending.cut and (not ending.limited or parse_arguments(draft.arguments, complete=False).value is not None)
+    if ending.cut or (ending.unexplained and draft.is_open):
+        return False
+    return not ending.limited or parse_arguments(draft.arguments, complete=False).value is not None

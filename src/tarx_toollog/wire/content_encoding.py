@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, Protocol
 MAX_OUTPUT = 32 * 1024 * 1024  # as much as the largest body that we would decode uncompressed
 MAX_RATIO = 200  # JSON compresses 5 to 30 times; deflate itself ends at about 1030
 MIN_LIMIT = 64 * 1024  # small repetitive bodies may exceed the ratio without doing harm
+UNSUPPORTED = "content_encoding_unsupported"
+"""Begin of the note of a body in an encoding for which there is no decoder."""
 _BLOCK = 16 * 1024  # bytes given to zlib at a time: it copies what it leaves, once for every member of a gzip body
 
 
@@ -120,7 +122,7 @@ class ContentDecoder:
                 continue
             decompressor = _decompressor(name)
             if decompressor is None:
-                self.note = f"content_encoding_unsupported:{name[:40]}"
+                self.note = f"{UNSUPPORTED}:{name[:40]}"
             else:
                 self._chain.append(decompressor)
 

@@ -6,31 +6,47 @@ a stranger's, so any of them may be missing, cut, compressed, nested ten thousan
 result does not depend on how the body was cut into chunks, except for the times.
 
 Whether an answer is a stream is told by its content type, or else by its first bytes: servers answer a
-stream request with a JSON error, and some send events under another content type.
+stream request with a JSON error, and some send events under another content type. Lines of JSON are told by a line
+that ends with an object before one that begins with another, which no single JSON text has; where the protocol has
+events, each such line is the data of one.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from tarx_toollog.canonical import InvalidJsonError
 from tarx_toollog.model import Exchange, Request, Response, Timing
 from tarx_toollog.wire.calls import TOO_MANY_CALLS
-from tarx_toollog.wire.content_encoding import ContentDecoder, decode_content
+from tarx_toollog.wire.content_encoding import UNSUPPORTED, ContentDecoder, decode_content
 from tarx_toollog.wire.fields import MAX_HINT, MAX_NOTE, DecodeContext, dict_or_empty, read_json, text_or_none
 from tarx_toollog.wire.leaked import with_leaked_calls
+from tarx_toollog.wire.ndjson import NdjsonLine, NdjsonSplitter
 from tarx_toollog.wire.openai_fields import error_from_text, text_of
 from tarx_toollog.wire.outcome import FIRST_ERROR_STATUS, judge
-from tarx_toollog.wire.protocols import UNKNOWN_PROTOCOL, WireProtocol, is_model_route, protocol_for, route_of
+from tarx_toollog.wire.protocols import (
+    UNKNOWN_PROTOCOL,
+    StreamDecoder,
+    WireProtocol,
+    is_model_route,
+    protocol_for,
+    route_of,
+)
 from tarx_toollog.wire.raw import Chunk, Headers, RawExchange
 
 __all__ = ["UNKNOWN_PROTOCOL", "decode", "is_model_route"]
 
-_STREAM_TYPES = ("text/event-stream", "application/x-ndjson", "application/jsonl")
+_EVENTS = "text/event-stream"
+_LINE_TYPES = ("application/x-ndjson", "application/jsonl")
+_STREAM_TYPES = (_EVENTS, *_LINE_TYPES)
+_ANNOUNCED = {"sse": _EVENTS, "ndjson": _LINE_TYPES[0]}
 _STREAM_HEADS = (b"data:", b"event:", b":", b"id:", b"retry:", b"error:")
+_LINES = re.compile(rb"\}[ \t\r]*\n\s*(?:\{|\[DONE\])")
 _HINT_KEYS = ("conversation_id", "session_id", "thread_id")
 _PIECE = 64 * 1024  # bytes of a stream read at a time: the events of a larger piece would take many times its size
+_UNPACKABLE = f"response_{UNSUPPORTED}"
 _HEAD_SIZE = 64  # enough for white space, a byte order mark and the name of a field
 
 T = TypeVar("T")
@@ -44,14 +60,13 @@ def decode(raw: RawExchange, *, open_ended: bool = False) -> Exchange:
         open_ended: The exchange is running still, so a missing end does not mean that it was interrupted.
     """
     begin, end = raw.begin, raw.end
-    context = DecodeContext(uid=begin.uid)
+    context = DecodeContext(uid=begin.uid, is_body_whole=end is not None and end.final_seen)
     protocol = _guarded(context, "protocol", lambda: protocol_for(begin.method, begin.path))
     protocol, request, response = (None, None, None) if protocol is None else _bodies(raw, protocol, context)
     status = raw.response.status if raw.response is not None else None
     if end is None and not open_ended and response is not None and response.terminated:
         context.note("end_unseen")  # the capturing process died after the answer was whole
-    # Nobody knows the terminator of traffic that no protocol claims: its last byte has to do.
-    terminated = (end is not None and end.final_seen) if protocol is None else None
+    terminated = context.is_body_whole if _is_opaque(protocol, context) else None
     verdict = judge(end, status, response, open_ended=open_ended, terminated=terminated)
     hint, hint_source = _conversation_hint(raw, request)
     return Exchange(
@@ -79,6 +94,11 @@ def decode(raw: RawExchange, *, open_ended: bool = False) -> Exchange:
         request_size=max(begin.body_size, len(raw.request_body)),
         response_size=_response_size(raw),
     )
+
+
+def _is_opaque(protocol: WireProtocol | None, context: DecodeContext) -> bool:
+    """Say whether nobody here can see the terminator of the answer, so that its last byte has to do."""
+    return protocol is None or any(note.startswith(_UNPACKABLE) for note in context.notes)
 
 
 def _response_size(raw: RawExchange) -> int:
@@ -161,10 +181,13 @@ def _response(raw: RawExchange, protocol: WireProtocol, context: DecodeContext) 
     if not head:
         return None
     content_type = _header(raw.response.headers, "content-type").partition(";")[0].strip().lower()
-    if _is_stream(content_type, head) or _is_unannounced_ndjson(content_type, chunks, protocol):
+    framing = _framing(content_type, head, chunks, protocol, raw.response.status)
+    if framing is not None:
         if content_type not in _STREAM_TYPES:
             context.note("stream_unannounced", content_type)
-        return _streamed(chunks, protocol, context)
+        if head.startswith(b"{") and _EVENTS in (content_type, _ANNOUNCED[protocol.stream_format]):
+            context.note("events_are_lines")
+        return _streamed(chunks, protocol, context, framing)
     if content_type in _STREAM_TYPES:
         context.note("stream_is_json")
     data = b"".join(chunk.data for chunk in chunks)
@@ -174,14 +197,42 @@ def _response(raw: RawExchange, protocol: WireProtocol, context: DecodeContext) 
     return None if body is None else protocol.decode_response(body, context)
 
 
-def _streamed(chunks: list[Chunk], protocol: WireProtocol, context: DecodeContext) -> Response | None:
+def _streamed(
+    chunks: list[Chunk], protocol: WireProtocol, context: DecodeContext, framing: "_Framing"
+) -> Response | None:
     stream = protocol.stream(context)
+    if framing == "lines":
+        stream = _LinesAsEvents(stream, context)
     for chunk in chunks:
         for start in range(0, len(chunk.data), _PIECE):
             # Guarded one by one: a fault of a decoder in one piece must not cost the rest of the answer.
             piece = chunk.data[start : start + _PIECE]
             _guarded(context, "stream", partial(stream.receive_data, piece, chunk.offset_ns))
     return _guarded(context, "stream_end", stream.close)
+
+
+class _LinesAsEvents:
+    """Gives lines to a decoder of events, each line as one of them."""
+
+    def __init__(self, events: StreamDecoder, context: DecodeContext) -> None:
+        self._events = events
+        self._context = context
+        self._splitter = NdjsonSplitter()
+
+    def receive_data(self, data: bytes, offset_ns: int) -> None:
+        """Take the next piece of the body."""
+        self._take(self._splitter.receive_data(data, offset_ns))
+
+    def close(self) -> Response:
+        """Return the response as far as it came."""
+        self._take(self._splitter.close())
+        return self._events.close()
+
+    def _take(self, lines: list[NdjsonLine]) -> None:
+        for line in lines:
+            if line.cut:
+                self._context.note("line_cut")
+            self._events.receive_data(b"data: " + line.data + b"\n\n", line.offset_ns)
 
 
 def _error_response(data: bytes, protocol: WireProtocol, context: DecodeContext) -> Response | None:
@@ -229,18 +280,25 @@ def _head(chunks: list[Chunk]) -> bytes:
     return head
 
 
-def _is_stream(content_type: str, head: bytes) -> bool:
-    if content_type in _STREAM_TYPES:
-        # An error object under the content type of a stream is a whole body, unless lines of JSON are meant.
-        return content_type != "text/event-stream" or not head.startswith(b"{")
-    return head.startswith(_STREAM_HEADS)
+_Framing = Literal["stream", "lines"]
+"""A stream of the protocol's own, or lines where the protocol has events."""
 
 
-def _is_unannounced_ndjson(content_type: str, chunks: list[Chunk], protocol: WireProtocol) -> bool:
-    """Say whether an answer under a wrong content type is lines of JSON: more than one object, a line each."""
-    if protocol.stream_format != "ndjson" or content_type in _STREAM_TYPES:
-        return False
-    return b"}\n{" in b"".join(chunk.data for chunk in chunks).strip()
+def _framing(
+    content_type: str, head: bytes, chunks: list[Chunk], protocol: WireProtocol, status: int
+) -> _Framing | None:
+    """Say how an answer is cut up; None when it is a whole body."""
+    if not head.startswith(b"{"):
+        return "stream" if content_type in _STREAM_TYPES or head.startswith(_STREAM_HEADS) else None
+    # An object under the content type of events is a whole body, an error as a rule, unless there are lines of them.
+    has_lines = protocol.stream_format == "ndjson"
+    if has_lines and content_type in _LINE_TYPES:
+        return "stream"
+    if not has_lines and status >= FIRST_ERROR_STATUS:
+        return None
+    if _LINES.search(b"".join(chunk.data for chunk in chunks)) is None:
+        return None
+    return "stream" if has_lines else "lines"
 
 
 def _json_object(data: bytes, what: str, context: DecodeContext) -> dict[str, Any] | None:

@@ -26,6 +26,10 @@ class DecodeContext:
     """Seed of minted call ids: the same exchange decoded twice gives the same ids."""
     offered: frozenset[str] = frozenset()
     """Names of the tools that the request offered; they decide whether half a name is a name."""
+    asked_choices: int = 1
+    """How many answers the request asked for, for a protocol whose stream may end without saying that it is over."""
+    is_body_whole: bool = False
+    """The last byte of the answer passed the tap."""
     output_limit: int | None = None
     """The request's limit of output tokens, for a protocol whose servers do not always say that they reached it."""
     notes: list[str] = field(default_factory=list)

@@ -15,6 +15,7 @@ from tarx_toollog.wire.calls import settle
 from tarx_toollog.wire.fields import (
     MAX_COUNT,
     DecodeContext,
+    count_or_none,
     dict_or_empty,
     index_or_none,
     is_simple,
@@ -68,6 +69,7 @@ class OpenAIChat:
         for number, tool in enumerate(tools):
             if not isinstance(tool, dict):
                 context.note("tool_not_object", str(number))
+        context.asked_choices = count_or_none(body.get("n")) or 1
         return Request(
             model=text_or_none(body.get("model")),
             messages=tuple(_messages(messages, context)),

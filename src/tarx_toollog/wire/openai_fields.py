@@ -178,7 +178,8 @@ def native_or_legacy(native: list[CallDraft], legacy: list[CallDraft]) -> list[C
 
 def ending_of(finish_reason: str | None, *, cut: bool = False) -> CallEnding:
     """Return what a finish reason says about the calls of its choice."""
-    return CallEnding(cut, finish_reason in ("length", "content_filter"), finish_reason)
+    is_limited = finish_reason in ("length", "content_filter")
+    return CallEnding(cut, is_limited, finish_reason, unexplained=finish_reason is None)
 
 
 def first_extra(values: Iterable[tuple[str, Json]], known: frozenset[str]) -> dict[str, Any]:

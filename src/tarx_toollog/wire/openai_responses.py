@@ -19,7 +19,7 @@ from tarx_toollog.wire.fields import DecodeContext, count_or_none, listed, text_
 from tarx_toollog.wire.openai_chat import tool_from_raw
 from tarx_toollog.wire.openai_fields import error_of
 from tarx_toollog.wire.responses_answer import response_of
-from tarx_toollog.wire.responses_items import OutputItem, items_of, raws_of, read_raw
+from tarx_toollog.wire.responses_items import OutputItem, is_completed, items_of, raws_of, read_raw
 from tarx_toollog.wire.responses_stream import ResponsesStream
 
 INSTRUCTIONS = "instructions"
@@ -90,9 +90,10 @@ class OpenAIResponses:
     def decode_response(self, body: dict[str, Any], context: DecodeContext) -> Response:
         """Read the body of an answer that is not streamed, or of an error."""
         output = body.get("output")
-        items = [OutputItem(item) for item in listed(output, "output", context) if isinstance(item, dict)]
+        entries = listed(output, "output", context)
+        items = [OutputItem(entry, is_completed(entry)) for entry in entries if isinstance(entry, dict)]
         is_response = isinstance(output, list | dict) or body.get("object") == "response"
-        return response_of(body, items, context, is_whole=is_response, error=error_of(body))
+        return response_of(body, items, context, is_over=is_response, error=error_of(body))
 
     def stream(self, context: DecodeContext) -> ResponsesStream:
         """Return an assembler for a streamed answer."""

@@ -5,8 +5,11 @@ concatenated, other keys keep their last value, tool calls go through ``calls``.
 of the answer that the same server gives without streaming, so that the two can be compared and stored alike.
 
 A stream is over when ``[DONE]`` came, or when every choice that began has a finish reason (transformers
-serve sends no ``[DONE]``). An error inside a stream comes in three forms: ``data: {"error": …}``,
-``event: error``, and the field ``error:``, which the splitter turns into the second.
+serve sends no ``[DONE]``). Where the request asked for more choices than began, the body must have ended as
+well: a server that knows no ``n`` ends it, a client that leaves between two choices does not.
+
+An error inside a stream comes in three forms: ``data: {"error": …}``, ``event: error``, and the field
+``error:``, which the splitter turns into the second.
 
 Concatenation happens once, at the end; pieces are collected in lists, so time is linear.
 """
@@ -101,7 +104,10 @@ class ChatStream:
     @property
     def _terminated(self) -> bool:
         drafts = self._choices.values()
-        return self._done or (bool(drafts) and all(draft.finish_reason for draft in drafts))
+        if self._done or not drafts:
+            return self._done
+        is_last = len(drafts) >= self._context.asked_choices or self._context.is_body_whole
+        return is_last and all(draft.finish_reason for draft in drafts)
 
     def _take_event(self, event: SseEvent) -> None:
         if event.cut:

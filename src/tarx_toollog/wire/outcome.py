@@ -6,6 +6,9 @@ ask, in this order: was the end seen at all; did somebody of ours end it (time l
 event arrive in the stream; who raised an exception; what is the status; is the body an error; did the
 protocol's own terminator come. A client that closes right after the terminator has everything it asked for
 (openai-python does so after ``[DONE]``), hence the terminator is asked before the disconnect.
+
+A redirect, and a status that says that there is no content, is no answer of a model and has none of its terminators:
+it is complete when its last byte came. Whoever asks for answers looks for exchanges that have one.
 """
 
 from collections.abc import Mapping
@@ -15,6 +18,8 @@ from tarx_toollog.model import Outcome, Response
 from tarx_toollog.wire.raw import End
 
 FIRST_ERROR_STATUS = 400
+_WITHOUT_ANSWER = frozenset({204, 205, *range(300, FIRST_ERROR_STATUS)})
+"""Statuses that say that no answer follows: no content, and all redirects, ``Not Modified`` among them."""
 _MAX_TEXT = 2000
 
 
@@ -41,7 +46,7 @@ def judge(
         status: The HTTP status, if the response began.
         response: The decoded response, as far as it came.
         open_ended: The exchange is known to be running still.
-        terminated: Overrides ``response.terminated``, for traffic that no decoder understands.
+        terminated: Overrides what the response says, for traffic that no decoder understands.
     """
     if end is None and open_ended:
         return Verdict(Outcome.OPEN)
@@ -54,11 +59,16 @@ def judge(
     if verdict is not None:
         return verdict
     if terminated is None:
-        terminated = response is not None and response.terminated
+        terminated = (response is not None and response.terminated) or _is_without_answer(end, status, response)
     if terminated:
         return Verdict(Outcome.COMPLETED)
     last = Outcome.CLIENT_DISCONNECTED if end.disconnected else Outcome.TRUNCATED
     return _with_exception(last, end)
+
+
+def _is_without_answer(end: End, status: int | None, response: Response | None) -> bool:
+    has_answer = response is not None and bool(response.choices)  # under whatever status
+    return end.final_seen and status in _WITHOUT_ANSWER and not has_answer
 
 
 def _by_fault_of_ours(end: End, response: Response | None) -> Verdict | None:

@@ -8,12 +8,14 @@ Traffic on a route that no protocol claims is captured as well when its body loo
 ``unknown`` with its raw bytes, so that nothing is lost on the day when a client learns a new protocol.
 """
 
+import re
 from collections.abc import Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from tarx_toollog.model import Message, Request, Response, ToolDefinition
 from tarx_toollog.registry import Registry
 from tarx_toollog.wire.anthropic_messages import AnthropicMessages
+from tarx_toollog.wire.content_encoding import MIN_LIMIT, ContentDecoder
 from tarx_toollog.wire.fields import DecodeContext
 from tarx_toollog.wire.ollama_chat import OllamaChat
 from tarx_toollog.wire.openai_chat import OpenAIChat
@@ -84,7 +86,21 @@ WIRE_PROTOCOLS: Registry[WireProtocol] = Registry(
 )
 
 # Routes beside the chat ones: they carry messages, but nobody answers them.
-_NOT_CHATS = ("/count_tokens", "/input_tokens", "/apply-template", "/tokenize", "/embeddings", "/rerank")
+_NOT_CHATS = (
+    *("/count_tokens", "/input_tokens", ":countTokens", ":computeTokens"),
+    *("/apply-template", "/tokenize", "/embeddings", "/rerank"),
+)
+# Segments of routes on which a model gets an ``input`` and does not answer it in words.
+_NO_TALK = frozenset(
+    {"audio", "images", "videos", "moderations", "classify", "score", "pooling", "rerank", "reranking"}
+    | {"embed", "embedding", "embeddings"}
+)
+
+_LOOK = 64 * 1024  # bytes of a body in which keys are looked for: a host waits while it lasts
+_WORDS = (b'"messages"', b'"contents"', b'"input"')
+_BLANK = b"\xef\xbb\xbf \t\r\n"
+_KEY = re.compile(rb'"(messages|contents|input|model)"\s*+:\s*+(.?)', re.DOTALL)
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 
 
 def protocol_for(method: str, path: str) -> WireProtocol | None:
@@ -122,14 +138,66 @@ def may_be_chat(method: str, path: str) -> bool:
     return method == "POST" and not route_of(path).endswith(_NOT_CHATS)
 
 
-def looks_like_chat(body: bytes) -> bool:
-    """Say whether a request body might be a chat with a model: a look at the bytes, nothing is parsed.
+def looks_like_chat(path: str, body: bytes, content_encoding: str = "") -> bool:
+    """Say whether a request body might be a chat with a model; it runs in the host's event loop, so nothing is parsed.
+
+    A chat is a JSON object with ``messages``, which come with a ``model`` or have roles; with Gemini's ``contents``,
+    which have parts; or with a ``model`` and an ``input`` for it. Keys count in the outermost object only: a saved
+    chat inside another body is none. The first 64 KB are looked at, unpacked where ``content_encoding`` says so; what
+    stands behind them in a body that is not packed is searched for the bytes of a key.
 
     Example:
-        >>> looks_like_chat(b'{"model": "m", "messages": []}'), looks_like_chat(b'{"model": "m", "input": "text"}')
+        >>> looks_like_chat("/talk", b'{"model": "m", "messages": []}'), looks_like_chat("/talk", b'{"model": "m"}')
         (True, False)
     """
-    return b'"messages"' in body and b'"model"' in body
+    route = route_of(path)
+    head, is_cut = _beginning(body, content_encoding)
+    searched = head if content_encoding else body
+    if not head.lstrip(_BLANK).startswith(b"{") or not any(word in searched for word in _WORDS):
+        return False
+    keys = _outer_keys(head)
+    is_shared = route.endswith(_SHARED_ROUTES)
+    has_model = b"model" in keys or (is_cut and (bool(content_encoding) or b'"model"' in body))
+    if b"messages" in keys or (is_cut and b"model" in keys and b'"messages"' in searched):
+        # A Workbench sends mails and saves drafts too, so without a model it takes more than the word.
+        return has_model or (not is_shared and keys.get(b"messages") == b"[" and b'"role"' in head)
+    if is_shared:
+        return False
+    if keys.get(b"contents") in (b"[", b"{"):
+        return b'"parts"' in head
+    return has_model and keys.get(b"input") in (b'"', b"[") and _NO_TALK.isdisjoint(route.split("/"))
+
+
+class _Beginning(NamedTuple):
+    data: bytes
+    is_cut: bool
+    """Whether there is more of the body."""
+
+
+def _beginning(body: bytes, content_encoding: str) -> _Beginning:
+    begin = body[:_LOOK]
+    if not content_encoding:
+        return _Beginning(begin, len(body) > _LOOK)
+    decoder = ContentDecoder(content_encoding, 0)  # as if it had no size: it then gives the least that it is good for
+    data = decoder.feed(begin)
+    return _Beginning(data, len(body) > _LOOK or len(data) >= MIN_LIMIT)
+
+
+def _outer_keys(head: bytes) -> dict[bytes, bytes]:
+    """Return the keys of the outermost object that tell a chat, each with the first byte of its value.
+
+    A quote inside a string is escaped, so the pattern finds keys alone; how deep one stands is the number of brackets
+    that are open before it, strings left out.
+    """
+    keys: dict[bytes, bytes] = {}
+    depth = seen = 0
+    for key in _KEY.finditer(head):
+        between = _STRING.sub(b"", head[seen : key.start()])
+        depth += sum(map(between.count, (b"{", b"["))) - sum(map(between.count, (b"}", b"]")))
+        seen = key.start()
+        if depth == 1:
+            keys.setdefault(key[1], key[2])
+    return keys
 
 
 def route_of(path: str) -> str:

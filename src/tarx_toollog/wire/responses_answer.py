@@ -4,6 +4,11 @@ Theory: there is no finish reason on this protocol, only the status of the respo
 ``incomplete`` with a reason, ``failed``). The normalised finish reason follows from it: a completed answer that
 holds calls for the client waits for their results, which is ``tool_calls`` elsewhere, and ``stop`` otherwise.
 
+Only ``completed`` and ``incomplete`` hand an answer over. With any other status that the protocol has, the answer is
+not whole although the body may be: ``failed`` is an error, whoever says why; ``cancelled``, and ``queued`` and
+``in_progress`` of a response that was asked for in the background, end before the protocol's terminator. Of their calls
+those are whole of which the server said so, one by one.
+
 llama.cpp reports an answer that its token limit cut as ``completed``. Where as many tokens came as the request
 allowed, the finish reason is ``length`` all the same, and a call whose arguments end in the middle is incomplete.
 
@@ -20,6 +25,9 @@ from tarx_toollog.wire.responses_items import OutputItem, group_of, read_output
 
 ENDED = frozenset({"completed", "incomplete", "failed", "cancelled"})
 """Statuses of a response with which nothing more will come."""
+_NOT_WHOLE = frozenset({"failed", "cancelled", "queued", "in_progress"})
+_FAILED = {"code": "response_failed"}
+"""Stands in for the error of a failed response that tells none."""
 _HELD_KEYS = frozenset({"id", "model", "output", "usage", "error", "status", "incomplete_details"})
 _ECHOED_KEYS = frozenset({"tools", "instructions", "input"})
 _REASONS = {"max_output_tokens": "length", "max_tokens": "length"}
@@ -30,26 +38,29 @@ def response_of(
     items: Sequence[OutputItem],
     context: DecodeContext,
     *,
-    is_whole: bool,
+    is_over: bool,
     error: Mapping[str, Any] | None,
-    error_in_stream: bool = False,
+    in_stream: bool = False,
 ) -> Response:
     """Return the response.
 
     Args:
         body: The response object, as far as it came.
-        items: What the model made.
+        items: What the model made; done are those that the server called whole.
         context: Seed of minted ids, and the request's token limit.
-        is_whole: The end was seen: a terminal event, or the body came as one.
+        is_over: The end was seen: a terminal event, or the body came as one.
         error: The error object, wherever it stood.
-        error_in_stream: It came as an event.
+        in_stream: The response came as events.
     """
     timings = body.get("timings")
     usage = usage_of(body.get("usage"), timings, context)
-    status = text_or_none(body.get("status")) or ("completed" if is_whole else None)
+    status = text_or_none(body.get("status")) or ("completed" if is_over else None)
+    is_whole = is_over and status not in _NOT_WHOLE
+    items = [item._replace(is_done=is_whole or item.is_done) for item in items]
+    error = error or (_FAILED if is_over and status == "failed" else None)
     choices: tuple[Choice, ...] = ()
     if items or (is_whole and status in ("completed", "incomplete")):
-        choices = (_choice(body, items, context, status if is_whole else None, usage),)
+        choices = (_choice(body, items, context, status if is_over else None, usage),)
     return Response(
         response_id=text_or_none(body.get("id")),
         model=text_or_none(body.get("model")),
@@ -59,7 +70,7 @@ def response_of(
         prompt_ms=timing_of(timings, "prompt_ms", context),
         predicted_ms=timing_of(timings, "predicted_ms", context),
         error=error,
-        error_in_stream=error_in_stream,
+        error_in_stream=in_stream and error is not None,
         extra=first_extra(body.items(), _HELD_KEYS | _ECHOED_KEYS),
     )
 

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from tarx_toollog.canonical import Json, json_text, parse_arguments
 from tarx_toollog.model import Message, ToolCall, ToolResult
-from tarx_toollog.wire.calls import CallDraft, settle, whole_calls
+from tarx_toollog.wire.calls import CallDraft, CallEnding, settle, whole_calls
 from tarx_toollog.wire.fields import as_list, text_or_none
 from tarx_toollog.wire.openai_fields import build_message, call_seed, id_text, text_of
 
@@ -44,9 +44,14 @@ class OutputItem(NamedTuple):
 
     raw: Mapping[str, Any]
     is_done: bool = True
-    """The server said that it is whole, or that the response is."""
+    """The server said that it is whole, or that the response is; of a history it always is."""
     wire_index: int | None = None
     emitted_ns: int | None = None
+
+
+def is_completed(item: Mapping[str, Any]) -> bool:
+    """Say whether an item calls itself whole."""
+    return bool(item.get("status") == "completed")
 
 
 def group_of(items: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -155,7 +160,9 @@ def _calls(
     answered = {id_text(i.raw.get("call_id")) for i in items if _is_item_of_tool(i.raw)} - {None}
     found = [(item, draft) for item in items if (draft := _draft(item, answered)) is not None]
     drafts = [draft for _, draft in found]
-    calls = settle(drafts, seed=call_seed(raw, drafts, seed))
+    # Whether a call is whole is told by its item. An answer has a seed, a history has none and no end either.
+    ending = None if seed is None else CallEnding()
+    calls = settle(drafts, seed=call_seed(raw, drafts, seed), ending=ending)
     return tuple(
         replace(call, complete=_is_whole(item, call, is_limited=is_limited))
         for (item, _), call in zip(found, calls, strict=False)  # of too many calls, settle keeps the first
@@ -206,7 +213,7 @@ def _is_whole(item: OutputItem, call: ToolCall, *, is_limited: bool) -> bool:
     if not is_limited:
         return True
     if call.origin == "custom":  # any text may be its whole input
-        return bool(status == "completed")
+        return is_completed(item.raw)
     return parse_arguments(call.arguments, complete=False).value is not None
 
 

@@ -26,7 +26,7 @@ from tarx_toollog.wire.events import read_error, read_objects
 from tarx_toollog.wire.fields import DecodeContext, dict_or_empty, index_or_none, listed, text_or_none
 from tarx_toollog.wire.openai_fields import error_of
 from tarx_toollog.wire.responses_answer import ENDED, response_of
-from tarx_toollog.wire.responses_items import CUSTOM_CALL, FUNCTION_CALL, MESSAGE, REASONING, OutputItem
+from tarx_toollog.wire.responses_items import CUSTOM_CALL, FUNCTION_CALL, MESSAGE, REASONING, OutputItem, is_completed
 from tarx_toollog.wire.sse import SseEvent, SseSplitter
 
 _PREFIX = "response."
@@ -127,6 +127,10 @@ class _ItemDraft:
             texts[key] = values if parts[min(parts)].slot.part_type else values[0]
         return _fuller(texts, self.item) if self.done else _fuller(self.item, texts, keep_status=True)
 
+    def made(self, raw: Mapping[str, Any]) -> OutputItem:
+        """Return the item with what only the stream knows about it."""
+        return OutputItem(raw, self.done or is_completed(raw), self.index, self.emitted_ns)
+
 
 class ResponsesStream:
     """Assemble the streamed answer of one exchange.
@@ -161,9 +165,9 @@ class ResponsesStream:
             self._head,
             self._items(final),
             self._context,
-            is_whole=self._ended,
+            is_over=self._ended,
             error=self._error,
-            error_in_stream=self._error is not None,
+            in_stream=True,
         )
 
     # ---- events -----------------------------------------------------------------------------------------------------
@@ -202,9 +206,10 @@ class ResponsesStream:
         self._head |= {key: found for key, found in (beside | response).items() if found is not None}
         if name in ENDED:
             self._ended = True
-            self._head["status"] = text_or_none(response.get("status")) or name
+            status = text_or_none(response.get("status"))
+            self._head["status"] = status if status in ENDED else name
         if name == "failed":
-            self._set_error(error_of(response) or {"code": "response_failed"})
+            self._set_error(error_of(response))
 
     def _take_item(self, value: dict[str, Any], offset_ns: int, *, done: bool) -> None:
         item, index = value.get("item"), index_or_none(value.get("output_index"))
@@ -296,12 +301,12 @@ class ResponsesStream:
         items = []
         for item, draft in zip(final, partners, strict=True):
             if draft is None:
-                items.append(OutputItem(item))
+                items.append(OutputItem(item, is_completed(item)))
             else:
-                items.append(OutputItem(_fuller(draft.value(), item), True, draft.index, draft.emitted_ns))
+                items.append(draft.made(_fuller(draft.value(), item)))
         taken = {id(draft) for draft in partners}
         left = [draft for draft in self._drafts if id(draft) not in taken]
-        return items + [OutputItem(d.value(), d.done or self._ended, d.index, d.emitted_ns) for d in left]
+        return items + [draft.made(draft.value()) for draft in left]
 
     def _partners(self, final: Sequence[dict[str, Any]]) -> list[_ItemDraft | None]:
         """Return for each item of the final response the draft that it was: by name, else the next of its kind."""

@@ -20,7 +20,7 @@ from tarx_toollog.capture.probe import Prober
 from tarx_toollog.store.builds import Place, Probed
 from tests.support.described import BAD, LLAMA_CPP, MODEL, OLLAMA, hang, routes
 from tests.support.model_server import free_port
-from tests.support.upstream import LONG_S, Connection, Request, Upstream, running, whole
+from tests.support.upstream import LONG_S, Connection, Request, Script, Upstream, running, whole
 from tests.support.waiting import eventually
 
 
@@ -241,6 +241,54 @@ def test_a_server_that(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert error in str(probed.error)
         prober.saw(good.url, MODEL)
         assert results.next().error is None
+
+
+def drip_headers(_request: Request, connection: Connection) -> None:
+    connection.send(b"HTTP/1.1 200 OK\r\n")
+    for number in range(int(LONG_S / 0.05)):
+        connection.send(b"x-%d: y\r\n" % number)
+        if connection.upstream.go_on.wait(0.05):
+            return
+
+
+def stop_in_the_last_body(request: Request, connection: Connection) -> None:
+    """Send a body that ends with the connection, and never end it."""
+    if request.target != b"/v1/models":
+        whole(b"{}", 404)(request, connection)
+        return
+    connection.upstream.go_on.wait(0.4)
+    connection.head(200, ("content-type", "application/json"))
+    connection.send(b'{"data": [{"id": "qwen2.5-coder-1.5b-q4_k_m"}]}')
+    connection.upstream.go_on.wait(LONG_S)
+
+
+def drip_headers_at_the_second_question(request: Request, connection: Connection) -> None:
+    (routes(LLAMA_CPP) if request.target == b"/props" else drip_headers)(request, connection)
+
+
+@pytest.mark.parametrize("script", [drip_headers, drip_headers_at_the_second_question])
+def test_a_server_that_sends_a_header_now_and_then_does_not_hold_up_the_others(
+    script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe, "_TOTAL_S", 0.5)
+    with running(script) as slow, running(routes(LLAMA_CPP)) as good, probing() as (prober, results):
+        begun = time.monotonic()
+        prober.saw(slow.url, MODEL)
+        prober.saw(good.url, MODEL)
+        probed = results.next()
+        assert 0.5 <= time.monotonic() - begun < 1.5
+        assert (None, "no answer within 0.5 s") == (probed.facts, probed.error)
+        assert results.next().error is None
+    assert [] == [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
+
+
+def test_an_answer_that_was_cut_off_at_the_limit_is_not_taken_for_a_whole_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "_TOTAL_S", 0.5)
+    with running(stop_in_the_last_body) as up, probing() as (prober, results):
+        prober.saw(up.url, MODEL)
+        probed = results.next()
+
+    assert (None, "no answer within 0.5 s") == (probed.facts, probed.error)
 
 
 def test_a_server_that_is_not_there_or_an_upstream_that_is_no_url_is_remembered() -> None:

@@ -13,7 +13,7 @@ from tarx_toollog import Settings
 from tarx_toollog.capture.recorder import Recorder, recorder_for
 from tarx_toollog.ids import uuid7
 from tarx_toollog.store import frames as fr
-from tarx_toollog.store import ingest
+from tarx_toollog.store import ingest, quarantine
 from tarx_toollog.store import journal as jr
 from tarx_toollog.store.ingest import Ingester
 from tarx_toollog.store.journal import Journal
@@ -134,7 +134,7 @@ def test_damage_is_put_aside_and_counted_once_and_what_stands_before_it_goes_in(
 
     assert sorted(raw.begin.uid for raw in left[:2]) == uids(settings)
     assert [("torn", 1)] == gaps(settings)
-    assert [bytes(data)] == [path.read_bytes() for path in (settings.journal_path / ingest.QUARANTINE).iterdir()]
+    assert [bytes(data)] == [path.read_bytes() for path in (settings.journal_path / quarantine.FOLDER).iterdir()]
     assert [] == jr.list_segments(settings.journal_path)
 
 

@@ -13,10 +13,12 @@ from tarx_toollog.cli.checks import Finding, examine, model_server, sqlite_libra
 from tarx_toollog.cli.files import Waiting, waiting_in
 from tarx_toollog.config import Settings
 from tarx_toollog.ids import uuid7
+from tarx_toollog.store import quarantine
 from tarx_toollog.store.frames import Kind, begin_payload, json_payload
 from tarx_toollog.store.journal import Journal
 from tarx_toollog.store.log import ToolLog
 from tarx_toollog.wire.raw import Begin, End
+from tests.unit.cli.samples import run
 
 
 @contextmanager
@@ -273,6 +275,22 @@ def test_what_a_live_process_has_not_stored_for_a_minute_is_stuck_unless_it_stil
     assert waiting_in(tmp_path / "j", lambda _: ()) == Waiting(left_behind=0, stuck=1)
     assert waiting_in(tmp_path / "j", lambda uids: uids) == Waiting(left_behind=0, stuck=0)
     journal.close()
+
+
+def test_what_could_not_be_stored_is_a_problem_that_says_where_it_lies(database: Path) -> None:
+    journal = Settings(database=str(database)).journal_path
+    assert "ok" == found_for(database, "quarantine").state
+    journal.mkdir(exist_ok=True)
+    quarantine.put(journal, "one.tlj", b"x" * 2048)
+
+    found = found_for(database, "quarantine")
+    assert ("problem", True) == (
+        found.state,
+        f"1 files (2.0 KiB) that could not be stored lie in {journal}" in found.text,
+    )
+    status = run("--database", str(database), "status").stdout
+    assert "quarantine     1 files (2.0 KiB) that could not be stored\n" in status
+    assert "next           toollog doctor\n" in status
 
 
 def test_a_misspelt_variable_is_a_note_that_names_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

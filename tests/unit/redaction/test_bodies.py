@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import zlib
 from typing import Any
 
 import pytest
@@ -100,12 +101,58 @@ def test_a_stream_of_json_lines_is_read_like_one_of_events(redactor: Redactor) -
     assert [f"key {redactor.text(SECRET)[0]}", "", ""] == new
 
 
+def test_of_keys_that_are_given_twice_in_an_event_the_last_is_joined_as_it_is_decoded(redactor: Redactor) -> None:
+    twice = [f'{{"content": {{"a": 1}}, "content": "old", "content": "{piece}"}}' for piece in (SECRET[:9], SECRET[9:])]
+    body = "".join(f"data: {event}\n\n" for event in twice).encode()
+
+    new = redactor.body(body).decode()
+
+    events = [json.loads(line[6:]) for line in new.split("\n\n") if line]
+    assert [{"content": redactor.text(SECRET)[0]}, {"content": ""}] == events
+    assert 2 == new.count('"content": "old"')
+
+
 def test_a_compressed_body_is_looked_into(redactor: Redactor) -> None:
     clean, dirty = gzip.compress(b'{"a": 1}'), gzip.compress(f'{{"a": "{SECRET}"}}'.encode())
 
     assert redactor.body(clean) is clean
     assert {"a": redactor.text(SECRET)[0]} == json.loads(redactor.body(dirty))
     assert b"\x1f\x8bgarbage" == redactor.body(b"\x1f\x8bgarbage")
+
+
+@pytest.mark.parametrize("member", [0, 1])
+def test_every_member_of_a_compressed_body_is_looked_into(redactor: Redactor, member: int) -> None:
+    parts = [b'{"a": "x"}\n', b'{"b": "y"}\n']
+    parts[member] = f'{{"key": "{SECRET}"}}\n'.encode()
+    body = b"".join(map(gzip.compress, parts))
+
+    new, found = redactor.body_found(body)
+
+    assert ["openai_key"] == [one.rule for one in found]
+    assert b"".join(parts).replace(SECRET.encode(), redactor.text(SECRET)[0].encode()) == new
+
+
+def test_a_body_that_is_compressed_twice_or_with_deflate_is_looked_into(redactor: Redactor) -> None:
+    text = f'{{"a": "{SECRET}"}}'.encode()
+
+    for body in (gzip.compress(gzip.compress(text)), zlib.compress(text)):
+        assert text.replace(SECRET.encode(), redactor.text(SECRET)[0].encode()) == redactor.body(body)
+
+
+def test_what_follows_a_compressed_body_is_looked_into(redactor: Redactor) -> None:
+    packed = gzip.compress(b'{"a": "x"}')
+
+    assert packed + b"\0\0 and more" == redactor.body(packed + b"\0\0 and more")
+    assert b'{"a": "x"}' == redactor.body(packed + f"\0\0 {SECRET}".encode())
+
+
+def test_of_a_body_that_unpacks_to_too_much_only_what_was_looked_at_is_kept(redactor: Redactor) -> None:
+    body = gzip.compress(b"0" * 2**20 + SECRET.encode())
+
+    new = redactor.body(body)
+
+    assert new != body
+    assert b"0" * len(new) == new
 
 
 def test_bytes_that_are_no_text_are_carried_along(redactor: Redactor) -> None:

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from bench.redaction import KEY, Case, evaluate, judge, load
+from bench.redaction import KEY, Case, evaluate, evaluate_held_out, judge, load, load_held_out
 from tarx_toollog.redaction import Policy, Redactor, rule_names
 from tarx_toollog.wire.decode import decode
 from tests.support.captures import load_raw, wire_captures
@@ -29,11 +29,28 @@ def test_precision_and_recall_are_held() -> None:
     assert [] == [name for name, row in rules.items() if row["recall"] is not None and row["recall"] < 0.95]
 
 
+def test_the_held_out_cases_are_other_cases_than_those_of_the_corpus() -> None:
+    held_out = load_held_out()
+
+    assert set() == {case.text for case in held_out} & {case.text for case in CASES}
+    assert sum(1 for case in held_out if case.expected) >= 60
+    assert sum(1 for case in held_out if not case.expected) >= 60
+
+
+def test_what_is_reached_on_the_held_out_cases_does_not_get_worse() -> None:
+    figures, _ = evaluate_held_out()
+
+    assert 1.0 == figures["precision"]
+    assert figures["recall"] >= 0.8
+
+
 @pytest.mark.parametrize("level", ["secrets", "all"])
 def test_redacting_twice_changes_nothing(level: str) -> None:
     redactor = Redactor(Policy.load(level), KEY)
 
-    changed = [case.id for case in CASES if redactor.text(once := redactor.text(case.text)[0])[0] != once]
+    changed = [
+        case.id for case in [*CASES, *load_held_out()] if redactor.text(once := redactor.text(case.text)[0])[0] != once
+    ]
 
     assert [] == changed
 

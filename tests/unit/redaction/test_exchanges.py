@@ -85,6 +85,27 @@ def test_a_value_is_taken_out_wherever_it_can_stand(redactor: Redactor) -> None:
     } == {mark.path for mark in marks}
 
 
+def test_what_a_server_calls_an_error_and_an_end_is_searched_as_well(redactor: Redactor) -> None:
+    body = {
+        "choices": [{"index": 0, "message": assistant("ok"), "finish_reason": SECRET}],
+        "error": {"code": SECRET, "message": "x"},
+    }
+    item = exchange([user("hi")], None, status=401, body=body)
+    item = replace(item, route=f"/bot/{SECRET}/v1/chat/completions")
+
+    new, marks = redactor.exchange(item)
+
+    assert SECRET == item.error_type
+    assert SECRET not in everything(new)
+    assert redactor.text(SECRET)[0] == new.error_type
+    assert {
+        "error_type",
+        "error.code",
+        "choices[0].finish_reason",
+        "route",
+    } == {mark.path for mark in marks}
+
+
 def test_fields_read_from_a_message_are_those_of_the_redacted_message(redactor: Redactor) -> None:
     messages = [
         {"role": "user", "content": [{"type": "text", "text": f"a {SECRET}"}, {"type": "text", "text": "b"}]},

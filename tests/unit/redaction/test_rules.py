@@ -1,10 +1,12 @@
 """Single rules where the corpus says too little: neighbours, checks, names."""
 
+import re
+
 import pytest
 
 from tarx_toollog.redaction import Policy, Redactor
 from tarx_toollog.redaction.checks import luhn
-from tarx_toollog.redaction.names import keeps, looks_random, promise
+from tarx_toollog.redaction.names import keeps, keeps_number, looks_mixed, looks_random, promise
 from tarx_toollog.redaction.rules import lower
 
 REDACTOR = Redactor(Policy.load("all"), bytes(32))
@@ -127,3 +129,63 @@ def test_only_the_value_itself_is_replaced(text: str, left: str) -> None:
     for one in found:
         new = new.replace(f"⟦{one.mark}⟧", "⟦⟧")
     assert left == new
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("Authorization: Token 3f9a8c7d6e5f4a3b2c1d, x", "Authorization: Token ⟦⟧, x"),
+        (f'Digest username="a", response="{"5f3a" * 10}", x', 'Digest username="a", response="⟦⟧", x'),
+        (f"sha256 digest ok, response={'5f3a' * 4}", f"sha256 digest ok, response={'5f3a' * 4}"),
+        ("postgres://u:S3c/r@pw@h:5432/db?mail=a@b.example", "postgres://u:⟦⟧@h:5432/db?mail=a@b.example"),
+        ("http://u:pw1@h?x=a@b.example", "http://u:⟦⟧@h?x=a@b.example"),
+        ("http://a.example:80,http://u:pw1@b", "http://a.example:80,http://u:⟦⟧@b"),
+        ("<password> S3crtpw9x </password>", "<password> ⟦⟧ </password>"),
+        ('the password is "two blue herons".', 'the password is "⟦⟧".'),
+    ],
+)
+def test_of_what_stands_around_a_value_everything_stays(text: str, left: str) -> None:
+    assert left == re.sub("⟦[^⟧]+⟧", "⟦⟧", REDACTOR.text(text)[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "digits", "expected"),
+    [
+        ("password", "8401", True),
+        ("password", "840", False),
+        ("dbPassword", "84019273", True),
+        ("sudo_pass", "84019273", True),
+        ("pass", "84019273", False),
+        ("otp", "730154", True),
+        ("cvv2", "391", True),
+        ("mfaCode", "402113", True),
+        ("card_pin", "7719", True),
+        ("pin", "7719", False),
+        ("secret", "7719", False),
+        ("api_key", "7719", False),
+        ("otp", "730154000", False),
+        ("max_tokens", "4096", False),
+        ("token", "29871", False),
+        ("tan", "4931", False),
+        ("zip_code", "88213", False),
+    ],
+)
+def test_a_number_is_secret_only_under_a_name_that_can_mean_nothing_else(
+    name: str, digits: str, expected: bool
+) -> None:
+    assert expected == keeps_number(name, digits)
+    is_gone = f'{{"{name}": {digits}}}' != REDACTOR.text(f'{{"{name}": {digits}}}')[0]
+    assert is_gone == (expected or (name, digits) == ("pin", "7719"))  # alone in its object a PIN is one
+
+
+@pytest.mark.parametrize("value", ["S3crtpw9x", "gr8Oak!77", "T4nnenbaum-x", "k9Lw2pQ8"])
+def test_what_looks_like_a_password_that_somebody_chose(value: str) -> None:
+    assert looks_mixed(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["phase2", "stage-3", "v1.2.3-rc1", "2026-05-31T10:15:00Z", "x86_64", "LH2203", "98.5%", "12/14", "sha256sum"],
+)
+def test_what_is_a_word_a_number_or_a_version(value: str) -> None:
+    assert not looks_mixed(value)

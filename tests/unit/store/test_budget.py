@@ -92,6 +92,8 @@ def test_a_result_is_measured_once_wherever_the_protocol_puts_it() -> None:
         ({"role": "user", "content": [{"type": "text", "text": "hi"}, "hi"]}, False),
         ({"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:…"}}]}, True),
         ({"role": "user", "content": "hi", "images": ["aGk="]}, True),
+        ({"role": "user", "content": [{"type": ["text"], "text": "hi"}]}, True),
+        ({"role": "user", "content": [{"type": {"text": 1}, "text": "hi"}]}, True),
     ],
 )
 def test_a_prompt_with_images_is_known_as_one(message: dict[str, Any], expected: bool) -> None:

@@ -1,6 +1,7 @@
 """Conversations without an id from the client, and results paired with their calls, in a real database."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,8 @@ import pytest
 
 from tarx_toollog import ToolLog
 from tarx_toollog.config import Settings
-from tests.support.builders import TOOLS, assistant, call, exchange, result, system, user
+from tarx_toollog.wire.decode import decode
+from tests.support.builders import TOOLS, assistant, call, exchange, raw_exchange, result, system, user
 
 
 @pytest.fixture
@@ -198,3 +200,33 @@ def test_an_exchange_is_first_open_then_finished(log: ToolLog) -> None:
     finished = exchange([user("Do")], assistant("Ok"), uid="01a20000-0000-7000-8000-000000000001")
     log.write([finished])
     assert [("completed", 500.0)] == rows(log, "SELECT outcome, total_ms FROM exchange")
+
+
+@pytest.mark.parametrize("is_late", [False, True], ids=["in order", "late"])
+@pytest.mark.parametrize("body", [b"", b'{"model":"m","messages":[]}', b'{"model":"m","mess'], ids=repr)
+def test_a_result_finds_its_call_though_the_request_that_led_to_it_cannot_be_read(
+    log: ToolLog, body: bytes, is_late: bool
+) -> None:
+    hint: dict[str, Any] = {"conversation_hint": "c", "hint_source": "header"}
+    asked = decode(replace(raw_exchange([], assistant("", CALL), **hint), request_body=body))
+    history = [user("Where?"), assistant("", CALL), result("abcdef123456", "Porto")]
+    answered = exchange(history, assistant("Porto."), tools=TOOLS, at_s=2, **hint)
+    for item in [answered, asked] if is_late else [asked, answered]:
+        log.write([item])
+
+    assert [(None, None), (1, 2)] == rows(log, "SELECT turn_no, step_no FROM exchange ORDER BY started_at")
+    assert [("id", 1.0, 1500.0)] == rows(log, "SELECT match_how, confidence, latency_ms FROM tool_result")
+    assert [(1, 1, 0)] == rows(log, "SELECT turn_no, n_steps, n_unanswered FROM turn")
+
+
+def test_all_of_many_parallel_results_find_their_calls(log: ToolLog) -> None:
+    calls = [call("tarx_recall", {"n": n}, f"id-parallel-{n:04}") for n in range(600)]
+    results = [result(f"id-parallel-{n:04}", str(n)) for n in reversed(range(600))]
+    log.write([exchange([user("Do")], assistant("", *calls), tools=TOOLS)])
+    log.write([exchange([user("Do"), assistant("", *calls), *results], assistant("Done"), tools=TOOLS, at_s=2)])
+
+    assert [("id", 1.0, 600)] == rows(log, "SELECT match_how, confidence, COUNT(*) FROM tool_result GROUP BY 1, 2")
+    assert [(0,)] == rows(
+        log,
+        "SELECT COUNT(*) FROM tool_result r JOIN tool_call c ON c.id = r.tool_call_id WHERE c.call_id <> r.call_id",
+    )

@@ -2,6 +2,7 @@
 
 import re
 import time
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,89 @@ def test_a_hostile_schema_costs_no_time_and_is_called_unchecked(
 )
 def test_an_ordinary_schema_is_checked_as_ever(value: dict[str, Any], schema: dict[str, Any], expected: str) -> None:
     assert expected == check_schema(value, schema)[0]
+
+
+@pytest.mark.parametrize(
+    ("value", "schema", "raised"),
+    [
+        ({"a": 1e999}, {"properties": {"a": {"type": "number", "multipleOf": 0.01}}}, "OverflowError"),
+        ({"a": 10**400}, {"properties": {"a": {"type": "number", "multipleOf": 0.01}}}, "OverflowError"),
+        ({"a": 1}, {"properties": {"a": {"$ref": "#/required"}}, "required": ["a"]}, "AttributeError"),
+        ({"a": 1}, {"properties": {"a": {"$ref": "#/x"}}, "x": "text"}, "AttributeError"),
+        ({"a": 1}, {"properties": {"a": {"$ref": "#/x"}}, "x": {"multipleOf": 0}}, "ZeroDivisionError"),
+    ],
+    ids=["infinity", "a huge number", "a reference to a list", "to a text", "to a schema that is none"],
+)
+def test_a_check_that_fails_is_no_verdict_and_costs_no_row(
+    tmp_path: Path, value: dict[str, Any], schema: dict[str, Any], raised: str
+) -> None:
+    assert ("unchecked", [f"(root): the check broke off: {raised}"]) == check_schema(value, schema)
+
+    tool = {"type": "function", "function": {"name": "look", "parameters": schema}}
+    made = exchange([user("Do")], assistant("", call("look", value)), tools=[tool])
+    with ToolLog.open(settings=Settings(database=str(tmp_path / "t.db")), read_only=False) as log:
+        log.write([made])
+        with ToolLog.open(settings=log.settings) as reader:
+            assert [("unchecked",)] == list(reader.query("SELECT schema_state FROM tool_call").rows)
+
+
+MANY = {f"field_{n}": 1 for n in range(5000)}
+NAMES = [f"name_{n}" for n in range(5000)]
+FEWER = NAMES[:1000]
+
+
+@pytest.mark.parametrize(
+    ("value", "schema", "state"),
+    [
+        ({"a": [{}] * 9000}, {"properties": {"a": {"items": {"required": NAMES}}}}, "fail"),
+        ({"a": [{}] * 9000}, {"anyOf": [{"properties": {"a": {"items": {"required": NAMES}}}}]}, "unchecked"),
+        ({"a": NAMES}, {"properties": {"a": {"items": {"enum": NAMES[::-1]}}}}, "unchecked"),
+        (MANY, {"propertyNames": {"enum": NAMES}}, "fail"),
+        (MANY, {"anyOf": [{"propertyNames": {"enum": NAMES}}]}, "unchecked"),
+        (
+            {"a": [{}] * 9000},
+            {"properties": {"a": {"items": {"properties": {name: {} for name in FEWER}}}}},
+            "unchecked",
+        ),
+        (
+            {"a": [{"b": 1}] * 9000},
+            {"properties": {"a": {"items": {"patternProperties": {f"^{name}": {} for name in FEWER}}}}},
+            "unchecked",
+        ),
+        ({"a": ["a" * 999] * 5000}, {"properties": {"a": {"items": {"pattern": "[a-z]+1"}}}}, "fail"),
+        ({"a": ["a" * 999] * 5000}, {"anyOf": [{"properties": {"a": {"items": {"pattern": "[a-z]+1"}}}}]}, "unchecked"),
+        ({"a": "x" * 10**6}, {"properties": {"a": {"anyOf": [False] * 500}}}, "unchecked"),
+        ({"a": "x" * 10**6}, {"properties": {"a": {"oneOf": [{"maxLength": 1}] * 500}}}, "unchecked"),
+        ({"a": [MANY | {"n": n} for n in range(100)]}, {"properties": {"a": {"uniqueItems": True}}}, "unchecked"),
+    ],
+    ids=[
+        "errors",
+        "errors in a choice",
+        "enum",
+        "enum of keys",
+        "enum of keys in a choice",
+        "properties",
+        "patterns of keys",
+        "searches",
+        "searches in a choice",
+        "forbidden branches",
+        "messages with a long text",
+        "unique items that are large",
+    ],
+)
+def test_a_check_is_bounded_in_time_and_memory(value: dict[str, Any], schema: dict[str, Any], state: str) -> None:
+    check_schema({}, schema)  # reads the schema, which is done once
+    start = time.process_time()
+    found = check_schema(value, schema)[0]
+    took = time.process_time() - start
+    tracemalloc.start()  # makes it several times slower
+    check_schema(value, schema)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert state == found
+    assert peak < 64 * 2**20
+    assert took < 2
 
 
 @pytest.mark.parametrize(

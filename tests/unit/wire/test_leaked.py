@@ -1,7 +1,10 @@
 """Calls in the text of an answer become calls beside the native ones."""
 
 import json
+import time
 from typing import Any
+
+import pytest
 
 from tarx_toollog.model import Exchange
 from tarx_toollog.wire.decode import decode
@@ -43,6 +46,42 @@ def test_a_call_that_was_also_handed_over_is_one_call() -> None:
     text = json.dumps({"name": "tarx_recall", "arguments": {"query": "home"}})
 
     assert [] == leaked(answered(f"<tool_call>{text}</tool_call>", made))
+
+
+@pytest.mark.parametrize(
+    ("made", "text", "is_same"),
+    [
+        ('{"a": 5, "b": [1, {"c": null}]}', '{"b": [1, {"c": null}], "a": 5.0}', True),
+        ('{"a": [1, 2]}', '{"a": [2, 1]}', False),
+        ('{"a": {"b": 1}}', '{"a": {"b": 2}}', False),
+        ('{"a": []}', '{"a": {}}', False),
+    ],
+)
+def test_a_call_is_the_same_when_its_arguments_mean_the_same(made: str, text: str, is_same: bool) -> None:
+    native = {"id": "call-1", "type": "function", "function": {"name": "tarx_recall", "arguments": made}}
+    found = answered(f'<tool_call>{{"name": "tarx_recall", "arguments": {text}}}</tool_call>', native)
+
+    assert is_same == (leaked(found) == [])
+
+
+def test_many_calls_in_the_text_beside_many_native_ones_are_compared_in_step_with_their_size() -> None:
+    filling = "x" * 2000
+    natives = [call("tarx_remember", {"value": f"{filling}{n}"}, f"call-{n}") for n in range(1000)]
+    text = "\n".join(
+        f'<tool_call>{{"name": "tarx_remember", "arguments": {{"n": {n}}}}}</tool_call>' for n in range(64)
+    )
+    one, many = (min(seconds(content, natives) for _ in range(3)) for content in (text.partition("\n")[0], text))
+
+    assert many < 3 * one
+
+
+def seconds(content: str, natives: list[dict[str, Any]]) -> float:
+    raw = raw_exchange([user("?")], assistant(content, *natives), tools=TOOLS)
+    start = time.process_time()
+    found = leaked(decode(raw))
+    taken = time.process_time() - start
+    assert content.count("<tool_call>") == len(found)
+    return taken
 
 
 def test_an_ordinary_answer_has_none() -> None:

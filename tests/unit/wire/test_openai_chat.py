@@ -216,10 +216,13 @@ def test_a_whole_answer_is_read() -> None:
         ("length", "{}", True),
         ("content_filter", '{"a', False),
         ("tool_calls", '{"a', True),
-        (None, '{"a', True),
+        (None, '{"a', False),
+        (None, "", True),
+        (None, "{a: 1}", True),
+        (None, "words", True),
     ],
 )
-def test_a_call_is_incomplete_when_the_limit_left_its_arguments_unreadable(
+def test_a_call_is_incomplete_when_a_limit_or_an_end_without_a_reason_cut_its_arguments(
     finish_reason: str | None, arguments: str, complete: bool
 ) -> None:
     message = {"tool_calls": [{"id": "a", "function": {"name": "f", "arguments": arguments}}]}

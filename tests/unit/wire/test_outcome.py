@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 
-from tarx_toollog.model import Outcome, Response
+from tarx_toollog.model import Choice, Message, Outcome, Response
 from tarx_toollog.wire.outcome import Verdict, judge
 from tarx_toollog.wire.raw import End
 
 DONE = Response(terminated=True)
 CUT = Response()
+ANSWERED = Response(choices=(Choice(0, Message("assistant", {}, "Hey"), None, None),))
 STREAM_ERROR = Response(error={"type": "server_error", "message": "boom"}, error_in_stream=True)
 BODY_ERROR = Response(error={"code": "rate_limited", "message": "slow down"})
 
@@ -49,6 +50,17 @@ CASES = {
     "connection broke": (end("upstream"), 200, CUT, Verdict(Outcome.UPSTREAM_ERROR, "ValueError", "why")),
     "error status": (end(), 429, BODY_ERROR, Verdict(Outcome.UPSTREAM_ERROR, "rate_limited", "slow down")),
     "error status without a body": (end(), 503, None, Verdict(Outcome.UPSTREAM_ERROR, "http_503")),
+    "redirect": (end(final_seen=True), 307, None, Verdict(Outcome.COMPLETED)),
+    "redirect with a page": (end(final_seen=True), 301, CUT, Verdict(Outcome.COMPLETED)),
+    "redirect without its last byte": (end(), 307, None, Verdict(Outcome.TRUNCATED)),
+    "hang-up in a redirect": (end(disconnected=True), 307, None, Verdict(Outcome.CLIENT_DISCONNECTED)),
+    "death in a redirect": (None, 307, None, Verdict(Outcome.INTERRUPTED)),
+    "broken redirect": (end("upstream"), 307, None, Verdict(Outcome.UPSTREAM_ERROR, "ValueError", "why")),
+    "redirect with half an answer": (end(final_seen=True), 300, ANSWERED, Verdict(Outcome.TRUNCATED)),
+    "lowest redirect": (end(final_seen=True), 300, None, Verdict(Outcome.COMPLETED)),
+    "highest redirect": (end(final_seen=True), 399, None, Verdict(Outcome.COMPLETED)),
+    "no content": (end(final_seen=True), 204, None, Verdict(Outcome.COMPLETED)),
+    "nothing under a status that promises an answer": (end(final_seen=True), 200, None, Verdict(Outcome.TRUNCATED)),
     "highest status that is no error": (end(), 399, DONE, Verdict(Outcome.COMPLETED)),
     "lowest error status": (end(), 400, DONE, Verdict(Outcome.UPSTREAM_ERROR, "http_400")),
     "error body with status 200": (

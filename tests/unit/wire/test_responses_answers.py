@@ -114,7 +114,7 @@ def test_an_answer_without_status_is_taken_as_it_stands() -> None:
 def test_a_response_that_waits_in_the_background_has_no_answer_yet() -> None:
     response = answer(status="queued")
 
-    assert ((), True) == (response.choices, response.terminated)
+    assert ((), False) == (response.choices, response.terminated)
 
 
 def test_a_failed_response_is_an_error() -> None:

@@ -8,13 +8,13 @@ import pytest
 
 from tarx_toollog.wire.decode import decode
 from tarx_toollog.wire.raw import Chunk, RawExchange
-from tests.support.hostile import HOSTILE, ORDINARY, Shape
+from tests.support.hostile import HOSTILE, ORDINARY, WATCHED, Shape
 from tests.support.limits import LIMITS
 
 MIB = 2**20
 FAST = 0.05
 """Seconds in which fresh memory and the garbage collector count for more than the bytes."""
-SHAPES = (*ORDINARY, *HOSTILE)
+SHAPES = (*ORDINARY, *HOSTILE, *WATCHED)
 
 
 def seconds(raw: RawExchange) -> float:

@@ -8,8 +8,9 @@ import pytest
 
 from tarx_toollog.canonical import MAX_DEPTH, InvalidJsonError, parse_arguments, parse_json
 from tarx_toollog.model import Outcome
-from tarx_toollog.wire.calls import MAX_CALLS, MAX_NAME, CallAssembler, Fragment
+from tarx_toollog.wire.calls import MAX_CALLS, CallAssembler, Fragment
 from tarx_toollog.wire.decode import decode
+from tarx_toollog.wire.drafts import MAX_NAME
 from tarx_toollog.wire.fields import DecodeContext
 from tests.support.captures import split_at
 from tests.support.hostile import CHAT, CHUNK, MESSAGES, OLLAMA, RESPONSES, answer, call, delta, event, fragment, whole
