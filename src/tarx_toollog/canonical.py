@@ -162,17 +162,28 @@ def parse_arguments(text: str, *, complete: bool = True) -> ParsedArguments:
     """Read the arguments of a tool call from the string that the model emitted.
 
     Empty text is the empty object (servers omit the arguments of a tool without parameters). Anything that
-    is not a JSON object is ``invalid``, or ``incomplete`` when the call was cut before its end.
+    is not a JSON object is ``invalid``, or ``incomplete`` when the call was cut before its end. So are NaN, Infinity
+    and a byte order mark, which JSON does not know: servers, databases and trainers refuse them.
     """
     if not text.strip():
         return ParsedArguments({}, "empty") if complete else ParsedArguments(None, "incomplete")
     try:
         value = parse_json(text, max_depth=MAX_DEPTH)
+        if text.startswith(_BOM) or _has_constants(text):
+            raise InvalidJsonError("not in the standard")
     except InvalidJsonError:
         return ParsedArguments(None, "invalid" if complete else "incomplete")
     if not isinstance(value, dict):
         return ParsedArguments(None, "invalid")
     return ParsedArguments(value, "ok")
+
+
+def _has_constants(text: str) -> bool:
+    if "NaN" not in text and "Infinity" not in text:
+        return False
+    seen: list[str] = []
+    json.loads(text, parse_constant=seen.append)
+    return bool(seen)
 
 
 ESCAPE = "\u241b"  # the visible symbol for "escape": rare in real text, readable in a query result

@@ -61,7 +61,7 @@ class ToolExecution:
 
     def __init__(self, recorder: Recorder | None, call_id: str | None, name: str | None, source: str) -> None:
         self.call_id = call_id
-        self.name = name
+        self.name = None if name is None else str(name)
         self.source = source
         self.is_over = False
         self._recorder = recorder

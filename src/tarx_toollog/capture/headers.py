@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
+from urllib.parse import unquote
 
 KEPT_REQUEST_HEADERS = frozenset(
     {b"content-type", b"content-encoding", b"accept", b"user-agent", b"x-request-id", b"traceparent"}
@@ -13,7 +14,7 @@ KEPT_RESPONSE_HEADERS = frozenset(
 _IDENTITY_HEADERS = (b"authorization", b"x-api-key", b"user-agent")
 _SESSION_PATH = re.compile(r"/s/([^/]{1,128})(?=/(?:v1|api)/)")
 _MAX_HEADER_ID = 256
-_NO_ID = frozenset({"", "null", "undefined", "None"})  # the last three: an id that was not set, made into text
+_NO_ID = frozenset({"", "null", "undefined", "none", "nil"})  # the last four: an id that was not set, made into text
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
 
@@ -52,13 +53,13 @@ def conversation_hint(path: str, headers: RawHeaders, names: Sequence[str]) -> t
         if given := _id_or_none(values.get(name.lower().encode("latin-1"), b"").decode("latin-1")):
             return given[:_MAX_HEADER_ID], "header"
     match = _SESSION_PATH.search(path)
-    given = _id_or_none(match[1]) if match else None
+    given = _id_or_none(unquote(match[1])) if match else None
     return (given, "path") if given else (None, None)
 
 
 def _id_or_none(text: str) -> str | None:
     text = text.strip()
-    return None if text in _NO_ID else text
+    return None if text.lower() in _NO_ID else text
 
 
 def without_session(target: bytes) -> bytes:

@@ -26,6 +26,7 @@ COLUMNS = (
     "step_no",
     "leg",
     "model",
+    "build",
     "outcome",
     "finish_reason",
     "tools",
@@ -33,7 +34,17 @@ COLUMNS = (
     "output_tokens",
     "total_ms",
 )
-SPARE = ("output_tokens", "input_tokens", "finish_reason", "step_no", "turn_no", "conversation_uid", "leg", "model")
+SPARE = (
+    "output_tokens",
+    "input_tokens",
+    "finish_reason",
+    "step_no",
+    "turn_no",
+    "conversation_uid",
+    "leg",
+    "build",
+    "model",
+)
 """What a narrow terminal does without; the first goes first."""
 
 

@@ -173,7 +173,8 @@ def keeps_number(name: str, digits: str) -> bool:
     *before, last = _parts(name)
     if last == "pin":
         return bool(before) and before[-1] in _PIN_OF
-    return last in _NUMBERS and len(digits) >= (3 if promised == "code" else 4)
+    # A number of three digits is a card's check number, or a status, or seconds.
+    return last in _NUMBERS and len(digits) >= (3 if last in ("cvv", "cvc") else 4)
 
 
 def _is_stated(promised: Promise, bare: str, stated: Stated) -> bool:

@@ -130,7 +130,7 @@ def exchange_conditions(filters: Filters) -> list[Condition]:
     if filters.models:
         found.append(_model_is(filters))
     if filters.builds:
-        found.append(exchange.c.model_build_id.in_(_build_ids(filters)))
+        found.append(exchange.c.model_build_id.in_(build_ids(filters)))
     if filters.tools:
         calls = sa.select(tool_call.c.id).where(
             tool_call.c.exchange_id == exchange.c.id, tool_call.c.name.in_(sorted(filters.tools))
@@ -152,7 +152,7 @@ def turn_conditions(filters: Filters) -> list[Condition]:
     if filters.models:
         found.append(within.where(_model_is(filters)).exists())
     if filters.builds:
-        found.append(within.where(exchange.c.model_build_id.in_(_build_ids(filters))).exists())
+        found.append(within.where(exchange.c.model_build_id.in_(build_ids(filters))).exists())
     if filters.tools:
         calls = sa.select(tool_call.c.id).where(
             tool_call.c.conversation_id == turn.c.conversation_id,
@@ -181,8 +181,10 @@ def _times(column: sa.Column[datetime], filters: Filters) -> list[Condition]:
     return found
 
 
-def _build_ids(filters: Filters) -> sa.Select[tuple[int]]:
-    return sa.select(model_build.c.id).where(BUILD_NAME.in_(sorted(filters.builds)))
+def build_ids(filters: Filters) -> sa.Select[tuple[int]]:
+    """Return the query for the keys of the builds that are meant, by label or by name."""
+    names = sorted(filters.builds)
+    return sa.select(model_build.c.id).where(BUILD_NAME.in_(names) | model_build.c.name.in_(names))
 
 
 def _model_is(filters: Filters) -> Condition:

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tarx_toollog.errors import ConfigError, NothingMatchedError
-from tarx_toollog.store.filters import Filters, conversation_ids, exchange_conditions
+from tarx_toollog.store.filters import Filters, build_ids, conversation_ids, exchange_conditions
 from tarx_toollog.store.schema import (
     BUILD_NAME,
     call_uid,
@@ -130,11 +130,13 @@ def tool_stats(engine: sa.Engine, filters: Filters) -> list[Row]:
         "called_at < :until": sa.bindparam("until", filters.until, UtcDateTime),
         "tool IN :tools": sa.bindparam("tools", sorted(filters.tools), expanding=True),
         "model IN :models": sa.bindparam("models", sorted(filters.models), expanding=True),
-        "build IN :builds": sa.bindparam("builds", sorted(filters.builds), expanding=True),
         "outcome IN :outcomes": sa.bindparam("outcomes", sorted(filters.outcomes), expanding=True),
     }
     chosen = {text: bind for text, bind in conditions.items() if bind.value}
     with engine.connect() as connection:
+        if filters.builds:
+            named = connection.scalars(sa.select(BUILD_NAME).where(model_build.c.id.in_(build_ids(filters)))).all()
+            chosen["build IN :builds"] = sa.bindparam("builds", list(named), expanding=True)
         if filters.conversation:
             uids = connection.scalars(
                 sa.select(conversation.c.uid).where(conversation.c.id.in_(conversation_ids(filters.conversation)))

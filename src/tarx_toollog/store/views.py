@@ -152,7 +152,7 @@ V_CHAINS = View(
         "conversation_uid": "Conversation.",
         "turn_no": "Turn, from 1.",
         "started_at": "Start of the turn (UTC).",
-        "build": "Build of the model that answered its latest step, where a probe could tell.",
+        "build": "Build of the model that answered it: of its latest step whose build a probe could tell.",
         "signature": "Tool names in order, joined by >.",
         "chain_length": "Tool calls.",
         "n_steps": "Exchanges with the model.",

@@ -78,14 +78,21 @@ class CallAssembler:
         draft = self._by_index.get(fragment.index)
         if draft is not None or fragment.name:
             return draft
-        draft = same_id if fragment.call_id is not None else self._unfinished()
+        draft = same_id if fragment.call_id is not None else self._unfinished(fragment.index)
         if draft is not None:
             # It is not put at this index: a server that counts pieces comes to it again with another call.
             draft.note("index_changes_mid_call")
         return draft
 
-    def _unfinished(self) -> CallDraft | None:
-        return self.drafts[-1] if self.drafts and not self.drafts[-1].is_complete else None
+    def _unfinished(self, index: int) -> CallDraft | None:
+        """Return the call that a piece without id and name continues, though its index is no call's."""
+        if not self.drafts or self.drafts[-1].is_complete:
+            return None
+        if len(self.drafts) == 1 or self.drafts[-2].is_complete:
+            return self.drafts[-1]
+        # Several calls wait. Those that came without an index are counted; to guess would make a call that nobody made.
+        counted = self.drafts[index] if 0 <= index < len(self.drafts) else None
+        return counted if counted is not None and counted.index is None and counted.is_blank else None
 
     def _opens_new(self, draft: CallDraft, fragment: Fragment) -> bool:
         known = draft.call_id is not None and fragment.call_id is not None

@@ -158,7 +158,10 @@ def looks_like_chat(path: str, body: bytes, content_encoding: str = "") -> bool:
     keys = _outer_keys(head)
     is_shared = route.endswith(_SHARED_ROUTES)
     has_model = b"model" in keys or (is_cut and (bool(content_encoding) or b'"model"' in body))
-    if b"messages" in keys or (is_cut and b"model" in keys and b'"messages"' in searched):
+    # Behind a long list of tools; what stands within something of the first 64 KB is none of the outermost object.
+    may_be_behind = b"model" in keys or (not keys and b'"messages"' not in head)
+    is_behind = is_cut and may_be_behind and b'"messages"' in searched
+    if b"messages" in keys or is_behind:
         # A Workbench sends mails and saves drafts too, so without a model it takes more than the word.
         return has_model or (not is_shared and keys.get(b"messages") == b"[" and b'"role"' in head)
     if is_shared:

@@ -9,6 +9,7 @@ overlooks. It has no way back and no second try, so the time is linear in the le
 limited, because the reader is recursive and the text is a stranger's.
 """
 
+import json
 import re
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ MAX_DEPTH = 100  # real arguments are less than ten deep; the interpreter's own 
 MAX_WRAPS = 3  # a fence around a string that holds an object: deeper wrapping has not been seen
 
 REPAIRS = {
+    "byte_order_mark": "a byte order mark before the object",
     "code_fence": "the object stands in a Markdown fence",
     "double_encoded": "the object is written as a JSON string, or with every quote escaped",
     "single_quotes": "strings in single quotes",
@@ -225,6 +227,9 @@ def repair_arguments(text: str) -> tuple[dict[str, Any], tuple[str, ...]] | None
         return None
     codes: dict[str, None] = {}
     body = text.strip()
+    if body.startswith("\ufeff"):
+        codes["byte_order_mark"] = None
+        body = body[1:].lstrip()
     for _ in range(MAX_WRAPS):
         code, inner = _unwrap(body)
         if code is None:
@@ -232,7 +237,15 @@ def repair_arguments(text: str) -> tuple[dict[str, Any], tuple[str, ...]] | None
         codes[code] = None
         body = inner.strip()
     value = _read_object(body, codes)
-    return None if value is None or not codes else (value, tuple(codes))
+    return None if value is None or not codes or not _is_finite(value) else (value, tuple(codes))
+
+
+def _is_finite(value: dict[str, Any]) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:  # NaN or Infinity: what was meant cannot be said in JSON
+        return False
+    return True
 
 
 def _unwrap(body: str) -> tuple[str | None, str]:

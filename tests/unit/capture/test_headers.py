@@ -19,7 +19,7 @@ def hint(*headers: tuple[bytes, bytes], path: str = CHAT) -> tuple[str | None, s
     return conversation_hint(path, headers, NAMES)
 
 
-@pytest.mark.parametrize("value", [b"", b"  ", b"\t", b"null", b"undefined", b"None", b" null "])
+@pytest.mark.parametrize("value", [b"", b"  ", b"\t", b"null", b"undefined", b"None", b" NULL ", b"nil"])
 def test_what_programs_send_when_they_have_no_id_is_none(value: bytes) -> None:
     assert (None, None) == hint((b"x-tarx-session", value))
     assert ("s-1", "header") == hint((b"x-tarx-session", value), (b"x-session-id", b"s-1"))
@@ -27,7 +27,7 @@ def test_what_programs_send_when_they_have_no_id_is_none(value: bytes) -> None:
     assert (None, None) == hint(path=f"/s/{value.decode() or ' '}{CHAT}")
 
 
-@pytest.mark.parametrize("value", [b"nullable", b"Null", b"NONE", b"0", b"false", b"undefined-1", b"-"])
+@pytest.mark.parametrize("value", [b"nullable", b"0", b"false", b"undefined-1", b"-"])
 def test_whatever_else_they_send_is_an_id(value: bytes) -> None:
     assert (value.decode(), "header") == hint((b"x-tarx-session", value))
 
@@ -35,6 +35,8 @@ def test_whatever_else_they_send_is_an_id(value: bytes) -> None:
 def test_blanks_around_an_id_are_no_part_of_it() -> None:
     assert ("my chat", "header") == hint((b"x-tarx-session", b" my chat\t"))
     assert ("my chat", "path") == hint(path=f"/s/ my chat {CHAT}")
+    assert ("my chat", "path") == hint(path=f"/s/my%20chat{CHAT}")
+    assert (None, None) == hint(path=f"/s/%20{CHAT}")
 
 
 def test_the_first_of_the_configured_headers_wins_and_of_one_sent_twice_the_first() -> None:

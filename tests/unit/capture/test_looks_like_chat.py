@@ -51,6 +51,13 @@ def test_a_chat_of_any_shape_is_one(value: dict[str, Any]) -> None:
         assert looks_like_chat(TALK, zlib.compress(data)[2:-4], "deflate")
 
 
+def test_a_chat_behind_a_long_list_of_tools_is_one() -> None:
+    tool = {"name": "x", "description": "d" * 300}
+    assert looks_like_chat(TALK, body({"tools": [tool] * 300, **CHAT}))
+    assert looks_like_chat(TALK, body({"system": "x" * 70_000, **CHAT}))
+    assert not looks_like_chat(TALK, body({"saved": [CHAT] * 2000}))
+
+
 @pytest.mark.parametrize(
     "value",
     [

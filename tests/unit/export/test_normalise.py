@@ -181,7 +181,7 @@ def test_reasoning_is_left_out_and_noted() -> None:
         ([{"role": "assistant", "function_call": {"name": "f"}}], "not_native_call"),
         ([{"role": "tool", "tool_call_id": "c1", "content": "x"}], "history_result"),
         ([{"role": "user", "content": "half \ud83d"}], "lone_surrogate"),
-        ([{"role": "assistant", "tool_calls": [raw_call('{"a": NaN}')]}], "number"),
+        ([{"role": "assistant", "tool_calls": [raw_call('{"a": NaN}')]}], "history_arguments"),
         ([{"role": "assistant", "tool_calls": [raw_call('{"a": 9223372036854775808}')]}], "number"),
     ],
 )

@@ -26,9 +26,13 @@ def test_a_key_that_stands_twice_in_one_object_is_found(text: str, expected: boo
     assert expected == has_repeated_keys(text)
 
 
-@pytest.mark.parametrize("text", ['\ufeff{"query": "city"}', ' {"query": "city"}'])
-def test_a_byte_order_mark_before_arguments_is_passed_over(text: str) -> None:
-    assert ({"query": "city"}, "ok") == parse_arguments(text)
+@pytest.mark.parametrize("text", ['\ufeff{"a": 1}', '{"a": NaN}', '{"a": [Infinity]}', '{"a": {"b": -Infinity}}'])
+def test_what_only_some_readers_take_is_no_json(text: str) -> None:
+    assert (None, "invalid") == parse_arguments(text)
+
+
+def test_words_that_look_like_it_are_text() -> None:
+    assert ({"a": "NaN, Infinity"}, "ok") == parse_arguments('{"a": "NaN, Infinity"}')
 
 
 def test_a_byte_order_mark_elsewhere_is_a_character_and_two_are_no_json() -> None:

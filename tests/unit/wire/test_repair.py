@@ -27,7 +27,7 @@ REPAIRED: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
     "an end token": ('{"a": 1}<|im_end|>', {"a": 1}, ("trailing_text",)),
     "words behind it": ('{"a": 1}\nI hope that helps.', {"a": 1}, ("trailing_text",)),
     "a pair of surrogates": ("{'a': '\\ud83d\\ude00'}", {"a": "😀"}, ("single_quotes",)),
-    "numbers that only Python reads": ("{'a': -Infinity}", {"a": float("-inf")}, ("single_quotes",)),
+    "a byte order mark": ('\ufeff{"a": 1}', {"a": 1}, ("byte_order_mark",)),
 }
 
 
@@ -51,6 +51,8 @@ LEFT_ALONE = {
     "a number": "5",
     "a string": '"abc"',
     "words": "no arguments",
+    "a number that JSON cannot say": "{'a': -Infinity}",
+    "not a number": '{"a": NaN}',
     "a cut string": '{"a": "b',
     "a cut object": '{"a": 1',
     "a cut object with slips": "{'a': True, ",
