@@ -37,7 +37,8 @@ WORDS = ["f", "search", '"name"', '"f"', '"arguments"', ":", ",", "=", "1", "x",
 ENDS = ["</tool_call>", "</function>", "<parameter=x>", "</parameter>", "<arg_key>x</arg_key>", "<arg_value>", "[ARGS]"]
 hostile = st.lists(st.sampled_from(MARKS + WORDS + ENDS), max_size=60).map("".join)
 
-scalars = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20)
+numbers = st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
+scalars = st.none() | st.booleans() | numbers | st.text(max_size=20)
 values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner))
 arguments = st.dictionaries(st.text(max_size=8), values, max_size=4)
 
