@@ -243,7 +243,21 @@ def unreadable() -> Script:
     return script
 
 
+def first_answers() -> Script:
+    """A first question that is asked three times until the answer pleases; and two people who begin alike."""
+    script = Script()
+    for text in ("Hi", "Hello there", "Good day"):
+        script.chat([user("Hello")], assistant(text))
+    script.chat([user("Hello"), assistant("Good day"), user("More")], assistant("Gladly."))
+    for text in ("Left.", "Right."):
+        script.chat([user("Which way?")], assistant(text))
+    for text in ("Left.", "Right."):
+        script.chat([user("Which way?"), assistant(text), user("Sure?")], assistant(f"Sure: {text}"))
+    return script
+
+
 SCRIPTS: dict[str, Callable[[], Script]] = {
+    "first answers": first_answers,
     "one dialogue": plain,
     "branches": branches,
     "failures": failures,
@@ -353,6 +367,19 @@ def places(name: str) -> list[tuple[Any, ...]]:
             ],
         ),
         (
+            "first answers",
+            [
+                ("new", 1.0, 1, 1, None),
+                ("again", 0.5, 1, 1, None),
+                ("again", 0.5, 1, 1, None),
+                ("prefix", 0.5, 2, 1, 2),
+                ("new", 1.0, 1, 1, None),
+                ("new", 1.0, 1, 1, None),
+                ("prefix", 1.0, 2, 1, 4),
+                ("prefix", 1.0, 2, 1, 5),
+            ],
+        ),
+        (
             "two at once",
             [
                 ("new", 1.0, 1, 1, None),
@@ -384,7 +411,13 @@ def test_the_dialogues_are_linked_as_they_were_held(name: str, expected: list[tu
 def test_each_dialogue_is_one_conversation_or_as_many_as_there_were() -> None:
     counts = {name: len(rows["conversations"]) for name, rows in IN_ORDER.items()}
 
-    assert {**dict.fromkeys(SCRIPTS, 1), "two at once": 3, "names given": 2, "a name given late": 2} == counts
+    assert {
+        **dict.fromkeys(SCRIPTS, 1),
+        "first answers": 3,
+        "two at once": 3,
+        "names given": 2,
+        "a name given late": 2,
+    } == counts
 
 
 def test_the_turns_are_those_of_the_branch_that_was_continued() -> None:

@@ -77,4 +77,7 @@ class Lookup(Protocol):
         """Return those of these exchanges that another one continues."""
 
     def failed_with_input(self, sem: bytes, client_key: str | None) -> Parent | None:
-        """Return the latest exchange with this input, if it did not complete."""
+        """Return the latest exchange with this input, if it brought no answer."""
+
+    def answered_with_input(self, sem: bytes, client_key: str | None) -> Parent | None:
+        """Return the latest exchange with this input, if its answer was there before this one began, and was left."""

@@ -14,12 +14,12 @@ Two questions are kept apart. *Which conversation?* The first source that answer
 (header, path, body) → the inbound exchange during which this one was made (``outer``) → the response that it names
 (``response_id``) → a prefix of the history → a tool-call id of ours in it (``wire_id``: sliding windows and summaries
 cut the prefix off) → its latest answer with the question before it (``overlap``: the same, where no id survived) →
-the same request just failed (``retry``) → a new conversation. *Which exchange is the parent?* The one whose answer is
-the last one in the history; where that cannot be told, the latest that the source shows. ``how`` and ``confidence``
-say what was used; nothing is guessed silently.
+the same request just failed (``retry``), or had another answer that was left (``again``) → a new conversation. *Which
+exchange is the parent?* The one whose answer is the last one in the history; where that cannot be told, the latest
+that the source shows. ``how`` and ``confidence`` say what was used; nothing is guessed silently.
 
-Only exchanges that began earlier are asked for, so the result does not depend on the order of arrival
-(``store.relink`` looks again at exchanges that came too early). See ``docs/linking.md``.
+Only exchanges that began earlier are asked for (``again`` alone looks ahead), so the result does not depend on the
+order of arrival: ``store.relink`` looks again at exchanges that came too early. See ``docs/linking.md``.
 """
 
 import re
@@ -37,6 +37,7 @@ SURE = 1.0
 OVERLAP = 0.8  # an edited answer after a known question, or a known answer after it in a history that was cut
 AMBIGUOUS = 0.5  # several conversations fit equally, or very little was compared
 RETRY_WINDOW = timedelta(minutes=15)  # who asks the same after a longer time has begun anew
+AGAIN_WINDOW = timedelta(minutes=10)  # an answer that displeases is asked for again soon; later it is a new chat
 _MAX_IDS = 24  # ids of a history that are looked up: when none of the latest is ours, none is
 _WEAK_ID = re.compile(r"\D{0,12}\d{1,4}")  # call_0, functions.f:1, 17: servers give these ids again and again
 _THOUGHT_END = "</think>"
@@ -161,7 +162,9 @@ def link(exchange: Exchange, lookup: Lookup) -> Link:
     retry = lookup.failed_with_input(input_sem, exchange.client_key) if input_sem else None
     if retry is not None and match is None and exchange.started_at - retry.started_at > RETRY_WINDOW:
         retry = None
-    how, conversation_id, confidence = _conversation(named, match, retry)
+    is_lost = named is None and match is None and retry is None
+    again = _asked_again(exchange, input_sem, lookup) if is_lost and input_sem is not None else None
+    how, conversation_id, confidence = _conversation(named, match, retry, again)
     turn_no, step_no = _place(history, match)
     return Link(
         how=how,
@@ -195,7 +198,19 @@ def _by_response_id(exchange: Exchange, lookup: Lookup) -> _Match | None:
     return None if parent is None else _Match(parent, "response_id", SURE, 0, None)
 
 
-def _conversation(named: _Named | None, match: _Match | None, retry: Parent | None) -> tuple[str, int | None, float]:
+def _asked_again(exchange: Exchange, input_sem: bytes, lookup: Lookup) -> Parent | None:
+    """Return the exchange whose answer this one was to replace: known when both have ended, and differ."""
+    answers = exchange.response.choices if exchange.response is not None else ()
+    before = lookup.answered_with_input(input_sem, exchange.client_key) if answers else None
+    if before is None or exchange.started_at - before.started_at > AGAIN_WINDOW:
+        return None
+    is_same = before.output_sem == chain_hash(input_sem, message_sem(answers[0].message))
+    return None if is_same else before
+
+
+def _conversation(
+    named: _Named | None, match: _Match | None, retry: Parent | None, again: Parent | None
+) -> tuple[str, int | None, float]:
     if named is not None:
         return named.how, named.conversation_id, SURE
     if match is not None:
@@ -203,6 +218,8 @@ def _conversation(named: _Named | None, match: _Match | None, retry: Parent | No
         return match.how, match.parent.conversation_id, min(match.confidence, match.parent.confidence)
     if retry is not None:
         return "retry", retry.conversation_id, AMBIGUOUS
+    if again is not None:
+        return "again", again.conversation_id, AMBIGUOUS
     return "new", None, SURE
 
 

@@ -12,7 +12,7 @@ Statements are made once: building and hashing one costs SQLAlchemy more than ru
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -74,6 +74,7 @@ _COLUMNS = (
     exchange.c.output_sem,
     exchange.c.input_sem,
     exchange.c.outcome,
+    exchange.c.total_ms,
 )
 _PARENTS = (
     sa.select(*_COLUMNS, message.c.hash.label("output_hash"))
@@ -150,6 +151,7 @@ _MESSAGES = (
 _CONTINUED = sa.select(exchange.c.parent_exchange_id).where(
     exchange.c.parent_exchange_id.in_(sa.bindparam("ids", expanding=True)), is_before()
 )
+_FOLLOWED = sa.select(sa.literal(1)).where(exchange.c.parent_exchange_id == sa.bindparam("exchange_id")).limit(1)
 _BY_EXTERNAL_ID = sa.select(conversation.c.id).where(
     conversation.c.source == sa.bindparam("source"), conversation.c.external_id == sa.bindparam("external_id")
 )
@@ -269,6 +271,18 @@ class SqlLookup:
             return None
         is_answered = rows[0].outcome == "completed" and rows[0].output_hash is not None
         return None if is_answered else _parent(rows[0])
+
+    def answered_with_input(self, sem: bytes, client_key: str | None) -> Parent | None:
+        """Return the latest exchange with this input, if its answer was there before this one began, and was left.
+
+        The only question that looks ahead: an answer that anybody follows, then or later, was not left.
+        """
+        rows = self._rows(_BY_INPUT, sem=sem, client_key=client_key)
+        if not rows or rows[0].outcome != "completed" or rows[0].output_hash is None:
+            return None
+        ended_at = rows[0].started_at + timedelta(milliseconds=rows[0].total_ms or 0)
+        is_followed = self._connection.execute(_FOLLOWED, {"exchange_id": rows[0].id}).first() is not None
+        return _parent(rows[0]) if ended_at <= self._moment["moment"] and not is_followed else None
 
     def open_calls(self, conversation_id: int, parent: Parent | None) -> list[OpenCall]:
         """Return the calls that a result may answer: all of the parent, then the latest of the conversation."""

@@ -13,6 +13,9 @@ changes something, what depends on it is queued behind them, so one pass is enou
 
 The queue is as long as what changes, not as the store: the scan goes over the exchanges that began after the first
 late one, once for a transaction.
+
+One rule looks ahead: an exchange that asked the same as one before it, and had another answer, belongs to it
+(``again``) as long as nobody follows the answer of that one. Who does (``followed``) sends the other back.
 """
 
 import heapq
@@ -166,7 +169,12 @@ def has_later(connection: sa.Connection, moment: Moment) -> bool:
 
 
 def relink(
-    connection: sa.Connection, content: Content, late: Collection[int], displaced: Collection[int]
+    connection: sa.Connection,
+    content: Content,
+    late: Collection[int],
+    displaced: Collection[int],
+    followed: Collection[int] = (),
+    again: Collection[int] = (),
 ) -> set[TurnKey]:
     """Link again what late exchanges may have changed.
 
@@ -175,13 +183,15 @@ def relink(
         content: To store messages with.
         late: Exchanges that got their answer, or whose end became known, when later ones were there.
         displaced: Exchanges whose results have lost their calls to earlier ones.
+        followed: Exchanges whose answer somebody follows now, so that nobody has asked for another one in its place.
+        again: Exchanges that have ended, and asked what was asked before.
 
     Returns:
         The turns that have changed.
     """
-    if not late and not displaced:
+    if not (late or displaced or followed or again):
         return set()
-    return _Relinker(connection, content).run(late, displaced)
+    return _Relinker(connection, content).run(late, {*displaced, *again}, followed)
 
 
 class _Relinker:
@@ -194,7 +204,7 @@ class _Relinker:
         self._touched: set[TurnKey] = set()
         self._conversations: set[int] = set()
 
-    def run(self, late: Collection[int], displaced: Collection[int]) -> set[TurnKey]:
+    def run(self, late: Collection[int], themselves: Collection[int], followed: Collection[int]) -> set[TurnKey]:
         rows = self._by_ids(late)
         self._queue(self._affected(rows))
         self._queue(self._loose(rows))
@@ -203,7 +213,8 @@ class _Relinker:
             self._queue(self._moments(_DOUBTFUL_CHILDREN, row, exchange_id=row.parent_exchange_id))
             here = {"conversation_id": row.conversation_id, "exchange_id": row.id}
             self._queue(self._moments(_DOUBTFUL_RESULTS_AFTER, row, **here))
-        self._queue((row.started_at, row.uid, row.id) for row in self._by_ids(displaced))
+        self._queue((row.started_at, row.uid, row.id) for row in self._by_ids(themselves))
+        self._queue_asked_again(followed)
         while self._heap:
             item = heapq.heappop(self._heap)
             self._queued.discard(item.id)
@@ -281,6 +292,12 @@ class _Relinker:
         if row.input_sem is not None:
             self._queue(self._moments(_ASKED_NEXT, row, sem=row.input_sem))
 
+    def _queue_asked_again(self, ids: Collection[Any]) -> None:
+        """Queue those that asked the same as these exchanges, which have been followed or left."""
+        for row in self._by_ids(ids):
+            if row.input_sem is not None:
+                self._queue(self._moments(_ASKED_NEXT, row, sem=row.input_sem))
+
     def _queue_followers(self, before: sa.Row[Any], after: sa.Row[Any], gave_up: set[int | None]) -> None:
         """Queue what depends on an exchange that has changed."""
         if before.input_sem != after.input_sem:
@@ -288,6 +305,7 @@ class _Relinker:
         if before.parent_exchange_id != after.parent_exchange_id:
             for parent_id in (before.parent_exchange_id, after.parent_exchange_id):
                 self._queue(self._moments(_DOUBTFUL_CHILDREN, after, exchange_id=parent_id))
+            self._queue_asked_again({before.parent_exchange_id, after.parent_exchange_id} - {None})
         if tuple(before[-len(_PLACE) :]) != tuple(after[-len(_PLACE) :]):
             self._queue(self._moments(_CHILDREN, after, exchange_id=after.id))
             self._queue(self._moments(_INNER, after, exchange_id=after.id))

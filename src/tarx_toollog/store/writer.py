@@ -55,6 +55,7 @@ _COUNT_INNER = _UPDATE.values(n_inner=exchange.c.n_inner + 1)
 _BEGUN = (
     sa.select(
         exchange.c.conversation_id,
+        exchange.c.conversation_how,
         exchange.c.turn_no,
         exchange.c.step_no,
         exchange.c.input_node_id,
@@ -67,6 +68,14 @@ _BEGUN = (
     .outerjoin(node, node.c.id == exchange.c.input_node_id)
     .where(exchange.c.id == sa.bindparam("exchange_id"))
 )
+_other = exchange.alias("other")
+_SAME_INPUT = (
+    sa.select(sa.literal(1)).select_from(exchange).join(_other, _other.c.input_sem == exchange.c.input_sem).limit(1)
+)
+_ASKED_BEFORE = _SAME_INPUT.where(
+    exchange.c.id == sa.bindparam("exchange_id"), _other.c.id != exchange.c.id, _other.c.outcome == "completed"
+)
+_IS_LEFT = _SAME_INPUT.where(exchange.c.id == sa.bindparam("parent_id"), _other.c.conversation_how == "again")
 _IS_KNOWN = sa.select(sa.literal(1)).where(tool_definition.c.name == sa.bindparam("name")).limit(1)
 _NEW_CHOICE = sa.insert(choice)
 _NEW_CALL = sa.insert(tool_call)
@@ -87,13 +96,18 @@ class Writer:
         self._touched: set[TurnKey] = set()
         self._late: set[int] = set()
         self._displaced: set[int] = set()
+        self._followed: set[int] = set()
+        self._again: set[int] = set()
         self._called: set[int] = set()
+
+    def _remembered(self) -> tuple[set[Any], ...]:
+        return self._touched, self._late, self._displaced, self._followed, self._again, self._called
 
     def forget(self) -> None:
         """Drop what is remembered of rows; call it after a rollback."""
         self._content.forget()
         self._budgets.forget()
-        for remembered in (self._touched, self._late, self._displaced, self._called):
+        for remembered in self._remembered():
             remembered.clear()
 
     def write(
@@ -127,10 +141,10 @@ class Writer:
 
     def settle(self, connection: sa.Connection) -> None:
         """Bring links and turns up to date, once for all exchanges of a transaction; call it before the commit."""
-        self._touched |= relink(connection, self._content, self._late, self._displaced)
+        self._touched |= relink(connection, self._content, self._late, self._displaced, self._followed, self._again)
         self._touched |= attach_pending(connection, self._called)
         refresh_turns(connection, self._touched)
-        for remembered in (self._touched, self._late, self._displaced, self._called):
+        for remembered in self._remembered():
             remembered.clear()
 
     def interrupt(self, connection: sa.Connection, condition: sa.ColumnElement[bool]) -> int:
@@ -167,6 +181,8 @@ class Writer:
         if link is not None:
             if link.outer_id is not None:
                 connection.execute(_COUNT_INNER, {"exchange_id": link.outer_id})
+            if link.parent is not None and connection.execute(_IS_LEFT, {"parent_id": link.parent.exchange_id}).first():
+                self._followed.add(link.parent.exchange_id)
             if link.turn_no is not None:
                 conversation_id = values["conversation_id"]
                 written = write_results(connection, self._content, exchange_id, conversation_id, item, link)
@@ -219,6 +235,11 @@ class Writer:
         if begun.conversation_id is not None:
             if begun.turn_no is not None:
                 self._touched.add((begun.conversation_id, begun.turn_no))
+            if (
+                begun.conversation_how == "new"
+                and connection.execute(_ASKED_BEFORE, {"exchange_id": exchange_id}).first()
+            ):
+                self._again.add(exchange_id)
             if has_later(connection, Moment(item.started_at, item.uid)):
                 self._late.add(exchange_id)  # also without a turn: later results may answer its calls
 

@@ -98,7 +98,7 @@ exchange = sa.Table(
         sa.String(16),
         comment="How the conversation was found: header, path, body (an id of the client's), outer (the inbound "
         "exchange), response_id (it names our answer), prefix (its history is ours), wire_id (it answers our tool "
-        "call), retry, new.",
+        "call), retry, again (the same was asked, and its answer left), new.",
     ),
     sa.Column("conversation_confidence", sa.Float, comment="0–1; below 1 when other conversations fitted as well."),
     sa.Column("turn_no", sa.Integer, comment="Turn within the conversation, from 1."),
