@@ -69,13 +69,18 @@ _BEGUN = (
     .where(exchange.c.id == sa.bindparam("exchange_id"))
 )
 _other = exchange.alias("other")
-_SAME_INPUT = (
-    sa.select(sa.literal(1)).select_from(exchange).join(_other, _other.c.input_sem == exchange.c.input_sem).limit(1)
+# Only what opened a dialogue can have been asked again, so the conversation is small where this is asked.
+_IS_LEFT = (
+    sa.select(sa.literal(1))
+    .select_from(exchange)
+    .join(_other, _other.c.conversation_id == exchange.c.conversation_id)
+    .where(
+        exchange.c.id == sa.bindparam("parent_id"),
+        exchange.c.parent_exchange_id.is_(None),
+        _other.c.conversation_how == "again",
+    )
+    .limit(1)
 )
-_ASKED_BEFORE = _SAME_INPUT.where(
-    exchange.c.id == sa.bindparam("exchange_id"), _other.c.id != exchange.c.id, _other.c.outcome == "completed"
-)
-_IS_LEFT = _SAME_INPUT.where(exchange.c.id == sa.bindparam("parent_id"), _other.c.conversation_how == "again")
 _IS_KNOWN = sa.select(sa.literal(1)).where(tool_definition.c.name == sa.bindparam("name")).limit(1)
 _NEW_CHOICE = sa.insert(choice)
 _NEW_CALL = sa.insert(tool_call)
@@ -235,12 +240,11 @@ class Writer:
         if begun.conversation_id is not None:
             if begun.turn_no is not None:
                 self._touched.add((begun.conversation_id, begun.turn_no))
-            if (
-                begun.conversation_how == "new"
-                and connection.execute(_ASKED_BEFORE, {"exchange_id": exchange_id}).first()
-            ):
+            moment = Moment(item.started_at, item.uid)
+            may_replace = begun.conversation_how == "new" and begun.input_sem is not None
+            if may_replace and SqlLookup(connection, moment).answered_with_input(begun.input_sem, item.client_key):
                 self._again.add(exchange_id)
-            if has_later(connection, Moment(item.started_at, item.uid)):
+            if has_later(connection, moment):
                 self._late.add(exchange_id)  # also without a turn: later results may answer its calls
 
     def _write_choice(self, connection: sa.Connection, exchange_id: int, answer: Choice) -> None:
