@@ -271,6 +271,14 @@ class Step:
     protocol: str = "openai_chat"
     leaked_calls: tuple["LoggedCall", ...] = ()
     """Calls that stood in the text of the answer; nobody executed them."""
+    usage_source: str | None = None
+    """Where the token counts come from; ``estimated`` when they are ours."""
+    truncation: str | None = None
+    """``none``, ``reported`` or ``suspected``: whether something of the input fell out of the context."""
+    labels: tuple["Label", ...] = ()
+    """What people, rules and models said about the exchange."""
+    exchange_id: int = 0
+    """Internal key of the exchange."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +296,18 @@ class LoggedCall:
     call_id: str
     result_text: str | None = None
     result_is_error: bool | None = None
+    labels: tuple["Label", ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A verdict on a conversation, an exchange or a call, in force."""
+
+    name: str
+    value_num: float | None = None
+    value_text: str | None = None
+    correction: Any = None
+    """What would have been right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,3 +321,7 @@ class Trajectory:
     """The names of its calls in order, joined by ``>``; empty when no tool was called."""
     status: str
     """``answered``, ``pending`` (ends in a call without an answer) or ``failed``."""
+    split: str = "train"
+    """What its conversation is kept for: ``train``, ``dev`` or ``eval``."""
+    labels: tuple[Label, ...] = ()
+    """What was said about the conversation."""

@@ -34,7 +34,7 @@ from tests.support.redaction import (
 )
 from tests.support.upstream import DONE, chat_request, running, stream, talk, text_events, tool_events
 from tests.support.workers import serving, workbench
-from tests.unit.replay.support import Chat, Json, fake_model, saying
+from tests.unit.replay.support import EVERY_SPLIT, Chat, Json, fake_model, saying
 
 
 @pytest.fixture
@@ -173,7 +173,7 @@ def test_the_error_of_a_trial_goes_through_the_rules(settings: Settings) -> None
 
     with ToolLog.open(settings=settings, read_only=False) as log:
         Chat(log, "one").turn("one", saying("done"))
-        build(log, "t")
+        build(log, "t", EVERY_SPLIT)
         with fake_model(refusing) as model:
             replay(log, RunRequest("r", "t", model.url, Overrides("m")))
         rows = list(log.query("SELECT status, error FROM trial").rows)

@@ -24,12 +24,12 @@ from tarx_toollog.replay.report import Report, build_report
 from tarx_toollog.replay.runner import Progress, RunRequest, replay, replay_async
 from tarx_toollog.replay.scoring import score_run
 from tarx_toollog.replay.text_report import report_text
-from tarx_toollog.store.filters import Filters
 from tarx_toollog.store.log import ToolLog
 from tarx_toollog.store.replays import Replays
 from tarx_toollog.wire.decode import decode
 from tests.support.captures import chat_captures, load_raw
 from tests.unit.replay.support import (
+    EVERY_SPLIT,
     PARAMS,
     TOOLS,
     Chat,
@@ -57,7 +57,7 @@ def database(tmp_path: Path) -> Path:
     with ToolLog.open(path, read_only=False) as log:
         for user in USERS:
             Chat(log, user).turn(user, *CHAIN)
-        build(log, "t")
+        build(log, "t", EVERY_SPLIT)
     return path
 
 
@@ -142,7 +142,7 @@ def test_replay_exchanges_are_no_traffic(log: ToolLog) -> None:
         rows = reader.query("SELECT COUNT(*) FROM exchange WHERE run_id IS NOT NULL AND leg = 'replay'").rows
         assert list(rows) == [(12,)]
     with pytest.raises(NothingMatchedError):
-        build(log, "u", Filters(models=frozenset({"tuned"})))
+        build(log, "u", replace(EVERY_SPLIT, models=frozenset({"tuned"})))
 
 
 def test_a_loading_server_is_waited_for_and_costs_nothing(log: ToolLog) -> None:
@@ -293,7 +293,7 @@ def test_a_run_keeps_its_scenarios_when_the_tag_grows(log: ToolLog) -> None:
     with fake_model(right) as model:
         replay(log, request(model))
         Chat(log, "new").turn("new", *CHAIN)
-        build(log, "t")
+        build(log, "t", EVERY_SPLIT)
         replay(log, RunRequest("r", resume=True))
         assert len(model.requests) == 12
         replay(log, request(model, "s"))
@@ -428,7 +428,7 @@ def test_no_text_of_a_bronze_report_claims_accuracy(log: ToolLog) -> None:
 def test_real_captures_replayed_as_recorded_agree_everywhere(tmp_path: Path) -> None:
     with ToolLog.open(tmp_path / "captures.db", read_only=False) as log:
         log.write(decode(load_raw(name)) for name in chat_captures())
-        report = build(log, "t")
+        report = build(log, "t", EVERY_SPLIT)
         assert report.taken >= 20
         replay(log, RunRequest("r", "t", "recorded:", Overrides("log")))
         found = build_report(log, "r")

@@ -11,6 +11,9 @@ from tarx_toollog.cli.main import cli
 from tarx_toollog.store.log import ToolLog
 from tests.unit.replay.support import Chat, Json, calling, fake_model, last_user, saying
 
+BUILD = ("replay", "build", "--tag", "t", "--split", "eval", "--split", "dev", "--split", "train")
+"""Chance decides what the conversations of a test are kept for."""
+
 
 @pytest.fixture
 def database(tmp_path: Path) -> Path:
@@ -47,18 +50,18 @@ def toollog(database: Path, capsys: pytest.CaptureFixture[str]) -> Cli:
 
 
 def test_build_says_what_it_took_and_what_it_did_not(toollog: Cli) -> None:
-    text = toollog("replay", "build", "--tag", "t")
+    text = toollog(*BUILD)
     assert "2 scenarios with 3 steps frozen" in text
     assert "it needs a label" in text
     assert "Nobody has verified" in text
-    assert toollog.json("replay", "build", "--tag", "t") == {
+    assert toollog.json(*BUILD) == {
         "tag": "t", "turns": 3, "taken": 0, "already_there": 2, "steps": 0,
-        "skipped": {"logged_call_is_bad": 1}, "omitted_steps": {},
+        "splits": ["dev", "eval", "train"], "kept_for": {}, "skipped": {"logged_call_is_bad": 1}, "omitted_steps": {},
     }  # fmt: skip
 
 
 def test_the_recorded_answers_agree_in_full(toollog: Cli) -> None:
-    toollog("replay", "build", "--tag", "t")
+    toollog(*BUILD)
     found = toollog.json("replay", "run", "t", "--endpoint", "recorded:", "--model", "log", "--name", "r")
     assert (found["chain_agreement"]["numerator"], found["chain_agreement"]["denominator"]) == (2, 2)
     assert found["tiers"]["bronze"]["scenarios"] == 2
@@ -67,7 +70,7 @@ def test_the_recorded_answers_agree_in_full(toollog: Cli) -> None:
 
 
 def test_run_then_report_list_show_and_score(toollog: Cli) -> None:
-    toollog("replay", "build", "--tag", "t")
+    toollog(*BUILD)
     with fake_model(lambda _: saying("I do not know")) as model:
         extra = '{"cache_prompt": false}'
         text = toollog("replay", "run", "t", "--endpoint", model.url, "--model", "m", "--name", "r",
@@ -85,7 +88,7 @@ def test_run_then_report_list_show_and_score(toollog: Cli) -> None:
 
 
 def test_a_run_that_is_not_valid_ends_with_the_code_of_the_endpoint(toollog: Cli) -> None:
-    toollog("replay", "build", "--tag", "t")
+    toollog(*BUILD)
 
     def handler(body: Json) -> Response | Json:
         if last_user(body) == "two":
@@ -113,12 +116,12 @@ def test_a_run_that_is_not_valid_ends_with_the_code_of_the_endpoint(toollog: Cli
     ],
 )
 def test_what_cannot_be_done_says_so_with_its_exit_code(toollog: Cli, arguments: list[str], code: int) -> None:
-    toollog("replay", "build", "--tag", "t")
+    toollog(*BUILD)
     toollog("replay", *arguments, code=code)
     assert toollog.err.startswith("error: ")
     assert "hint: " in toollog.err
 
 
 def test_a_database_that_is_not_there_is_not_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    Cli(tmp_path / "none.db", capsys)("replay", "build", "--tag", "t", code=6)
+    Cli(tmp_path / "none.db", capsys)(*BUILD, code=6)
     assert not (tmp_path / "none.db").exists()

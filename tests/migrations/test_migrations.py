@@ -20,10 +20,12 @@ from tarx_toollog.store import migrate
 from tarx_toollog.store.engine import writer_engine
 from tarx_toollog.store.replays import Replays
 from tarx_toollog.store.schema import SCHEMA_REVISION, metadata
+from tarx_toollog.store.splits import split_of_bucket
+from tarx_toollog.store.templates import template_of
 from tarx_toollog.store.verify import verify
 from tests.support.builders import assistant, call, exchange, result, user
 
-ROWS_0001 = Path(__file__).with_name("rows_0001.sql")
+HERE = Path(__file__).parent
 
 
 def shape(path: Path) -> dict[str, Any]:
@@ -42,6 +44,7 @@ def shape(path: Path) -> dict[str, Any]:
                 (f["constrained_columns"], f["referred_table"]) for f in inspector.get_foreign_keys(table)
             ),
             "checks": sorted(str(c["name"]) for c in inspector.get_check_constraints(table)),
+            "options": inspector.get_table_options(table),
         }
     found["views"] = sorted(inspector.get_view_names())
     engine.dispose()
@@ -74,16 +77,24 @@ def test_the_migrations_make_what_the_code_declares(tmp_path: Path) -> None:
     assert [] == differences
 
 
-@pytest.fixture
-def first_release(tmp_path: Path) -> Settings:
-    """A store that revision 0001 has made and filled."""
-    path = tmp_path / "t.db"
+def filled(path: Path, revision: str) -> Settings:
+    """Make a store that an earlier revision has made and filled."""
     engine = writer_engine(settings := Settings(database=str(path)))
-    migrate._upgrade(engine, "0001")
+    migrate._upgrade(engine, revision)
     engine.dispose()
     with closing(sqlite3.connect(path)) as connection:
-        connection.executescript(ROWS_0001.read_text("utf-8"))
+        connection.executescript((HERE / f"rows_{revision}.sql").read_text("utf-8"))
     return settings
+
+
+@pytest.fixture
+def first_release(tmp_path: Path) -> Settings:
+    return filled(tmp_path / "t.db", "0001")
+
+
+@pytest.fixture
+def second_release(tmp_path: Path) -> Settings:
+    return filled(tmp_path / "t.db", "0002")
 
 
 def test_a_filled_store_of_the_first_revision_reads_on_as_before(first_release: Settings) -> None:
@@ -112,6 +123,38 @@ def test_a_store_that_goes_on_growing_after_an_upgrade_links_to_what_was_there(f
             [exchange([*asked, made, result("call_a", "Porto"), assistant("In Porto."), user("Sure?")], None, at_s=9)]
         )
         assert [(1,)] == list(log.query("SELECT COUNT(*) FROM conversation").rows)
+
+
+def test_a_filled_store_of_the_second_revision_reads_on_as_before(second_release: Settings) -> None:
+    assert "0002" == migrate.upgrade(second_release).revision
+
+    with ToolLog.open(settings=second_release) as log:
+        assert [] == verify(log.engine).problems
+        calls = log.query("SELECT tool, result, build, exec_ms, split FROM v_tool_calls ORDER BY called_at").rows
+        build = "base.gguf + v2.gguf × 0.5"
+        assert [
+            ("tarx_recall", "Porto", build, 12.5, "train"),
+            ("tarx_remember", '{"error": "no"}', build, None, "eval"),
+        ] == list(calls)
+        assert ["train", "eval", "eval"] == [turn.split for turn in log.trajectories()]
+        assert None is template_of(log.engine, build)
+    with ToolLog.open(settings=second_release, read_only=False) as log:
+        report = replay(log, RunRequest("again", "v1", "recorded:", Overrides("m")))
+        assert ("finished", 2) == (report.status, len(list(Replays(log).trials(report.id))))
+
+
+def test_every_conversation_of_an_older_store_gets_the_split_that_a_new_one_would_get(second_release: Settings) -> None:
+    row = "INSERT INTO conversation SELECT 100 + ?, 'uid' || ?, source, ?, client_key, first_at, last_at, ?"
+    with closing(sqlite3.connect(second_release.database)) as connection:
+        for bucket in range(100):
+            connection.execute(f"{row} FROM conversation WHERE id = 1", (bucket,) * 4)
+        connection.commit()
+
+    migrate.upgrade(second_release)
+
+    with ToolLog.open(settings=second_release) as log:
+        rows = log.query("SELECT split_bucket, split FROM conversation WHERE id >= 100 ORDER BY id").rows
+        assert [(bucket, split_of_bucket(bucket)) for bucket in range(100)] == list(rows)
 
 
 def test_the_code_writes_the_newest_revision() -> None:

@@ -14,7 +14,7 @@ from tarx_toollog.replay.report import build_report
 from tarx_toollog.replay.runner import RunRequest, replay
 from tarx_toollog.store.log import ToolLog
 from tarx_toollog.store.replays import Replays
-from tests.unit.replay.support import Chat, Json, calling, saying
+from tests.unit.replay.support import EVERY_SPLIT, Chat, Json, calling, saying
 
 TEXT = st.text(max_size=12)
 VALUES = st.recursive(
@@ -48,7 +48,7 @@ def test_replaying_the_recorded_answers_agrees_in_every_step(turns: list[tuple[s
         chat = Chat(log, "c")
         for number, (user, answers) in enumerate(turns):
             chat.turn(f"{number} {user}", *answers)
-        build(log, "t")
+        build(log, "t", EVERY_SPLIT)
         try:
             Replays(log).scenarios("t")
         except NothingMatchedError:

@@ -14,6 +14,7 @@ COLUMNS = (
     "conversation_uid",
     "external_id",
     "source",
+    "split",
     "first_at",
     "last_at",
     "n_turns",
@@ -23,7 +24,7 @@ COLUMNS = (
     "n_error_results",
     "user_text",
 )
-SPARE = ("source", "external_id", "first_at", "n_exchanges", "n_error_results", "n_bad_calls")
+SPARE = ("split", "source", "external_id", "first_at", "n_exchanges", "n_error_results", "n_bad_calls")
 """What a narrow terminal does without; the first goes first."""
 
 

@@ -9,14 +9,15 @@ import click
 
 from tarx_toollog.cli.output import Output
 from tarx_toollog.model import Outcome
+from tarx_toollog.store.splits import SPLITS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-_FILTERS = ("since", "until", "tools", "models", "builds", "outcomes", "conversation", "limit")
+_FILTERS = ("since", "until", "tools", "models", "builds", "outcomes", "splits", "conversation", "limit")
 
 
 def filter_options(*, limit: int | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Add ``--since --until --tool --model --build --outcome --conversation --limit``; the command gets ``filters``.
+    """Add the options that say which part of the log is meant, ``--since`` to ``--limit``: they become ``filters``.
 
     Args:
         limit: How many there are at most when the person does not say; None is all.
@@ -34,6 +35,13 @@ def filter_options(*, limit: int | None = None) -> Callable[[Callable[..., Any]]
         for option in (
             click.option("-n", "--limit", type=click.IntRange(min=1), default=limit, help=f"At most N; {shown}."),
             click.option("--conversation", metavar="ID", help="A conversation: its id, the beginning of it, or yours."),
+            click.option(
+                "--split",
+                "splits",
+                multiple=True,
+                type=click.Choice(SPLITS),
+                help="What the conversation is kept for; may be repeated.",
+            ),
             click.option(
                 "--outcome",
                 "outcomes",

@@ -57,9 +57,12 @@ def group() -> None:
 def build(app: App, tag: str, filters: Filters, as_json: bool) -> None:
     """Freeze logged turns into scenarios. Again with the same tag adds what is new.
 
+    Only conversations that are kept for evaluation, because training takes the others; --split says otherwise.
+
     \b
     toollog replay build --tag may --since 2026-05-01
     toollog replay build --tag memory --tool tarx_recall --tool tarx_remember
+    toollog replay build --tag all --split eval --split dev --split train
     """
     with _writable(app) as log:
         report = build_scenarios(log, tag, filters)
@@ -244,6 +247,11 @@ def _build_text(report: BuildReport) -> str:
         f"{report.already_there} were there already",
         "bronze: they expect what was logged. Nobody has verified that it was right.",
     ]
+    if report.kept_for:
+        others = ", ".join(f"{split} {count}" for split, count in report.kept_for.items())
+        lines.append(f"{sum(report.kept_for.values())} more turns match; their conversations are kept for: {others}")
+    if trained_on := [split for split in report.splits if split != "eval"]:
+        lines.append(f"with conversations kept for {' and '.join(trained_on)}: a model may have been trained on them")
     for title, counts in (("turns skipped", report.skipped), ("single steps left out", report.omitted)):
         if counts:
             lines.append(f"{title}:")

@@ -3,11 +3,15 @@
 Nothing is dropped silently. A turn that gives no scenario comes back as ``Skipped`` with its reason; a step that
 cannot be asked is an ``Omitted`` of its scenario. Both are counted, because what is left out is not random: a set
 that only holds what the old model did well flatters the old model.
+
+Only conversations that are kept for evaluation are frozen (``store.splits``), because training takes the others: a test
+that the model has learned by heart measures its memory. Who wants others says so, and each scenario says what its
+conversation was kept for.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from tarx_toollog.canonical import parse_arguments
@@ -16,6 +20,7 @@ from tarx_toollog.model import LoggedCall, Outcome, Step, Trajectory
 from tarx_toollog.replay.matching import Call
 from tarx_toollog.replay.scenario import Omitted, Recorded, Scenario, ScenarioStep
 from tarx_toollog.store.filters import Filters
+from tarx_toollog.store.queries import turns_by_split
 from tarx_toollog.store.replays import NewScenario, Replays
 
 if TYPE_CHECKING:
@@ -35,6 +40,7 @@ REASONS = {
 }
 """Every reason with its explanation."""
 
+_TESTED = frozenset({"eval"})
 _PROTOCOL = "openai_chat"
 _MADE = ("native", "legacy_function")
 
@@ -59,6 +65,10 @@ class BuildReport:
     already_there: int
     steps: int
     """Steps of the new scenarios."""
+    splits: tuple[str, ...] = ()
+    """What the conversations that it took were kept for; ``eval`` alone, unless somebody asked for more."""
+    kept_for: Mapping[str, int] = field(default_factory=dict)
+    """Turns that match too, but whose conversations are kept for something else, by split."""
     skipped: Mapping[str, int] = field(default_factory=dict)
     """Turns without a scenario, by reason."""
     omitted: Mapping[str, int] = field(default_factory=dict)
@@ -72,6 +82,8 @@ class BuildReport:
             "taken": self.taken,
             "already_there": self.already_there,
             "steps": self.steps,
+            "splits": list(self.splits),
+            "kept_for": dict(self.kept_for),
             "skipped": dict(self.skipped),
             "omitted_steps": dict(self.omitted),
         }
@@ -82,22 +94,28 @@ def build(log: "ToolLog", tag: str, filters: Filters | None = None) -> BuildRepo
 
     Doing it again takes what is new and leaves the rest as it is.
 
+    Args:
+        log: The store, open for writing.
+        tag: Name of the set.
+        filters: Which turns; without ``splits`` those of conversations that are kept for evaluation.
+
     Raises:
         NothingMatchedError: The filters leave no turn.
     """
+    filters = filters or Filters()
+    splits = filters.splits or _TESTED
+    kept_for = _others(log, filters, splits)
     scenarios: list[Scenario] = []
     skipped: Counter[str] = Counter()
     # The reader is exhausted before the first write: the writer has one connection.
-    for frozen in map(freeze, log.trajectories(filters)):
+    for frozen in map(freeze, log.trajectories(replace(filters, splits=splits))):
         if isinstance(frozen, Skipped):
             skipped[frozen.reason] += 1
         else:
             scenarios.append(frozen)
     turns = len(scenarios) + skipped.total()
     if not turns:
-        raise NothingMatchedError(
-            "no turn matches", hint="widen the filters; `toollog conversations list` shows what there is"
-        )
+        raise _nothing(splits, kept_for)
     new = set(Replays(log).add_scenarios(tag, [_row(scenario) for scenario in scenarios]))
     return BuildReport(
         tag=tag,
@@ -105,6 +123,8 @@ def build(log: "ToolLog", tag: str, filters: Filters | None = None) -> BuildRepo
         taken=len(new),
         already_there=len(scenarios) - len(new),
         steps=sum(len(scenario.steps) for number, scenario in enumerate(scenarios) if number in new),
+        splits=tuple(sorted(splits)),
+        kept_for=kept_for,
         skipped=dict(skipped.most_common()),
         omitted=dict(Counter(left.reason for scenario in scenarios for left in scenario.omitted).most_common()),
     )
@@ -124,7 +144,27 @@ def freeze(trajectory: Trajectory) -> Scenario | Skipped:
     if not steps:
         reason = omitted[0].reason if omitted else "no_output"
         return Skipped(trajectory.conversation_uid, trajectory.turn_no, reason)
-    return Scenario(trajectory.conversation_uid, trajectory.turn_no, tuple(steps), tuple(omitted))
+    return Scenario(
+        trajectory.conversation_uid, trajectory.turn_no, tuple(steps), tuple(omitted), split=trajectory.split
+    )
+
+
+def _others(log: "ToolLog", filters: Filters, splits: Collection[str]) -> dict[str, int]:
+    there = turns_by_split(log.engine, replace(filters, splits=frozenset()))
+    return {split: count for split, count in there.items() if split not in splits}
+
+
+def _nothing(splits: Iterable[str], kept_for: Mapping[str, int]) -> NothingMatchedError:
+    if not kept_for:
+        return NothingMatchedError(
+            "no turn matches", hint="widen the filters; `toollog conversations list` shows what there is"
+        )
+    others = " and ".join(f"{count} of {split}" for split, count in kept_for.items())
+    options = " ".join(f"--split {split}" for split in sorted({*splits, *kept_for}))
+    return NothingMatchedError(
+        f"no turn matches whose conversation is kept for {', '.join(sorted(splits))}; there are {others}",
+        hint=f"a small log may have none; {options} takes the others too, and training must then do without them",
+    )
 
 
 def has_text(content: Any) -> bool:

@@ -69,6 +69,8 @@ class Scenario:
     steps: tuple[ScenarioStep, ...]
     omitted: tuple[Omitted, ...] = ()
     tier: str = BRONZE
+    split: str | None = None
+    """What the conversation was kept for when it was frozen; None where an earlier version froze it."""
 
     @property
     def signature(self) -> str:
@@ -117,7 +119,7 @@ class Scenario:
         return {
             "format": FORMAT,
             "tier": self.tier,
-            "source": {"conversation_uid": self.conversation_uid, "turn_no": self.turn_no},
+            "source": {"conversation_uid": self.conversation_uid, "turn_no": self.turn_no, "split": self.split},
             "messages": messages.items,
             "toolsets": toolsets.items,
             "steps": steps,
@@ -190,4 +192,5 @@ def _from_json(definition: Mapping[str, Any]) -> Scenario:
         steps=steps,
         omitted=tuple(Omitted(left["step_no"], left["reason"]) for left in definition["omitted"]),
         tier=definition["tier"],
+        split=definition["source"].get("split"),
     )

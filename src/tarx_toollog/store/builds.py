@@ -31,6 +31,7 @@ from tarx_toollog.model import Outcome
 from tarx_toollog.store.engine import store_errors, writer_engine
 from tarx_toollog.store.schema import exchange
 from tarx_toollog.store.schema.builds import model_build, model_sighting
+from tarx_toollog.store.templates import write_template
 from tarx_toollog.store.types import UtcDateTime
 from tarx_toollog.wire.model_facts import ADAPTERS_PARAM, ModelFacts, fingerprint
 
@@ -147,8 +148,9 @@ _ASSIGN = (
 
 
 def write_build(connection: sa.Connection, facts: ModelFacts, upstream: str, at: datetime) -> int:
-    """Find or insert the build that ``facts`` describe, note that it was seen, and return its key."""
+    """Find or insert the build that ``facts`` describe, and its template; note that it was seen; return its key."""
     print_ = fingerprint(facts)
+    write_template(connection, facts.template)
     known = connection.execute(_FIND, {"fingerprint": print_}).scalar()
     if known is not None:
         connection.execute(_TOUCH, {"build_id": known, "at": at})

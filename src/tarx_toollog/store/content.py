@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from tarx_toollog.canonical import bytes_hash, canonical_json, chain_hash, content_hash, json_text
+from tarx_toollog.canonical import bytes_hash, canonical_json, chain_hash, content_hash, json_text, parse_json
 from tarx_toollog.model import Message, ToolDefinition
 from tarx_toollog.store.budget import estimated_tokens
 from tarx_toollog.store.linker import message_hash, sem_chain
@@ -195,3 +195,19 @@ def message_values(item: Message) -> dict[str, Any]:
         "extra": extra or None,
         "derived": derived or None,
     }
+
+
+def raw_message(row: sa.Row[Any]) -> dict[str, Any]:
+    """Return a message as it stood on the wire; the inverse of ``content.message_values``."""
+    raw: dict[str, Any] = {}
+    derived = row.derived or ()
+    extra: dict[str, Any] = row.extra or {}
+    if "role" not in extra and row.role and "role" not in derived:
+        raw["role"] = row.role
+    if row.content_kind != "absent":
+        raw["content"] = parse_json(row.content) if row.content_kind == "json" else row.content
+    for key in ("name", "tool_call_id"):
+        value = getattr(row, key)
+        if value is not None and key not in extra and key not in derived:
+            raw[key] = value
+    return raw | extra

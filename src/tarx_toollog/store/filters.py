@@ -1,11 +1,11 @@
-"""Which part of the log a person means: times, tools, models, outcomes, one conversation.
+"""Which part of the log a person means: times, tools, models, outcomes, splits, one conversation.
 
 ``Filters`` is the vocabulary that lists, export and replay share. The functions below it turn one into
 conditions on the tables; nothing here runs a query.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from tarx_toollog.errors import ConfigError
 from tarx_toollog.model import Outcome
 from tarx_toollog.store.schema import BUILD_NAME, conversation, exchange, model_build, tool_call, turn
+from tarx_toollog.store.splits import SPLITS
 
 Condition = sa.ColumnElement[bool]
 
@@ -38,6 +39,8 @@ class Filters:
     """Builds of a model that answered: their names or labels, as the views show them."""
     outcomes: frozenset[str] = frozenset()
     """How the exchange ended."""
+    splits: frozenset[str] = frozenset()
+    """What the conversation is kept for: train, dev, eval."""
     conversation: str | None = None
     """The uid of a conversation, its beginning, or the client's own id."""
     limit: int | None = None
@@ -53,6 +56,7 @@ class Filters:
         models: Iterable[str] = (),
         builds: Iterable[str] = (),
         outcomes: Iterable[str] = (),
+        splits: Iterable[str] = (),
         conversation: str | None = None,
         limit: int | None = None,
     ) -> "Filters":
@@ -63,21 +67,18 @@ class Filters:
             datetime.datetime(2026, 5, 1, 0, 0, tzinfo=datetime.timezone.utc)
 
         Raises:
-            ConfigError: A time or an outcome cannot be read, or the limit is below 1.
+            ConfigError: A time cannot be read, there is no such outcome or split, or the limit is below 1.
         """
         if limit is not None and limit < 1:
             raise ConfigError(f"limit must be 1 or more, not {limit}", hint="leave it out for no limit")
-        known = {str(outcome) for outcome in Outcome}
-        for name in (names := frozenset(outcomes)):
-            if name not in known:
-                raise ConfigError(f"unknown outcome {name!r}", hint=f"known: {', '.join(sorted(known))}")
         return cls(
             since=None if since is None else parse_time(since),
             until=None if until is None else parse_time(until),
             tools=frozenset(tools),
             models=frozenset(models),
             builds=frozenset(builds),
-            outcomes=names,
+            outcomes=_known("outcome", outcomes, [str(outcome) for outcome in Outcome]),
+            splits=_known("split", splits, SPLITS),
             conversation=conversation or None,
             limit=limit,
         )
@@ -91,6 +92,7 @@ class Filters:
             "models": sorted(self.models),
             "builds": sorted(self.builds),
             "outcomes": sorted(self.outcomes),
+            "splits": sorted(self.splits),
             "conversation": self.conversation,
             "limit": self.limit,
         }
@@ -136,6 +138,8 @@ def exchange_conditions(filters: Filters) -> list[Condition]:
             tool_call.c.exchange_id == exchange.c.id, tool_call.c.name.in_(sorted(filters.tools))
         )
         found.append(calls.exists())
+    if filters.splits:
+        found.append(exchange.c.conversation_id.in_(_of_splits(filters)))
     if filters.conversation:
         found.append(exchange.c.conversation_id.in_(conversation_ids(filters.conversation)))
     return found
@@ -160,6 +164,8 @@ def turn_conditions(filters: Filters) -> list[Condition]:
             tool_call.c.name.in_(sorted(filters.tools)),
         )
         found.append(calls.exists())
+    if filters.splits:
+        found.append(turn.c.conversation_id.in_(_of_splits(filters)))
     if filters.conversation:
         found.append(turn.c.conversation_id.in_(conversation_ids(filters.conversation)))
     return found
@@ -185,6 +191,18 @@ def build_ids(filters: Filters) -> sa.Select[tuple[int]]:
     """Return the query for the keys of the builds that are meant, by label or by name."""
     names = sorted(filters.builds)
     return sa.select(model_build.c.id).where(BUILD_NAME.in_(names) | model_build.c.name.in_(names))
+
+
+def _of_splits(filters: Filters) -> sa.Select[tuple[int]]:
+    return sa.select(conversation.c.id).where(conversation.c.split.in_(sorted(filters.splits)))
+
+
+def _known(what: str, given: Iterable[str], known: Collection[str]) -> frozenset[str]:
+    names = frozenset(given)
+    for name in sorted(names):
+        if name not in known:
+            raise ConfigError(f"unknown {what} {name!r}", hint=f"known: {', '.join(sorted(known))}")
+    return names
 
 
 def _model_is(filters: Filters) -> Condition:

@@ -1,7 +1,6 @@
 """Put what the linker says into rows: the conversation of an exchange, and the results that its request carries."""
 
 from datetime import datetime, timedelta
-from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -16,6 +15,7 @@ from tarx_toollog.store.lookup import Moment, SqlLookup
 from tarx_toollog.store.pairing import OpenCall, Pairing, pair_results
 from tarx_toollog.store.results import ResultVerdict, judge_result
 from tarx_toollog.store.schema import conversation, exchange, tool_result
+from tarx_toollog.store.splits import bucket_of, split_of_bucket
 from tarx_toollog.store.turns import TurnKey
 from tarx_toollog.store.types import UtcDateTime
 
@@ -166,7 +166,8 @@ def _new_conversation(connection: sa.Connection, item: Exchange, how: str) -> in
         "client_key": item.client_key,
         "first_at": item.started_at,
         "last_at": item.started_at,
-        "split_bucket": int.from_bytes(blake2b(uid.encode(), digest_size=4).digest(), "big") % 100,
+        "split_bucket": (bucket := bucket_of(uid)),
+        "split": split_of_bucket(bucket),
     }
     return int(connection.execute(_NEW_CONVERSATION, values).scalar_one())
 

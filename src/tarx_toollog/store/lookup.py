@@ -20,9 +20,9 @@ import sqlalchemy as sa
 from tarx_toollog.canonical import HASH_SIZE
 from tarx_toollog.model import ToolCall
 from tarx_toollog.store.candidates import Answer, Outer, Parent, Scope
+from tarx_toollog.store.content import raw_message
 from tarx_toollog.store.linker import message_sem
 from tarx_toollog.store.pairing import OpenCall
-from tarx_toollog.store.reader import raw_message
 from tarx_toollog.store.schema import conversation, exchange, message, node, tool_call, tool_result
 from tarx_toollog.store.types import UtcDateTime
 from tarx_toollog.wire.protocols import protocol_named

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tarx_toollog.errors import ConfigError, NothingMatchedError
-from tarx_toollog.store.filters import Filters, build_ids, conversation_ids, exchange_conditions
+from tarx_toollog.store.filters import Filters, build_ids, conversation_ids, exchange_conditions, turn_conditions
 from tarx_toollog.store.schema import (
     BUILD_NAME,
     call_uid,
@@ -131,6 +131,7 @@ def tool_stats(engine: sa.Engine, filters: Filters) -> list[Row]:
         "tool IN :tools": sa.bindparam("tools", sorted(filters.tools), expanding=True),
         "model IN :models": sa.bindparam("models", sorted(filters.models), expanding=True),
         "outcome IN :outcomes": sa.bindparam("outcomes", sorted(filters.outcomes), expanding=True),
+        "split IN :splits": sa.bindparam("splits", sorted(filters.splits), expanding=True),
     }
     chosen = {text: bind for text, bind in conditions.items() if bind.value}
     with engine.connect() as connection:
@@ -193,6 +194,19 @@ def conversation_detail(engine: sa.Engine, name: str) -> tuple[Row, list[TurnDet
     return facts, details
 
 
+def turns_by_split(engine: sa.Engine, filters: Filters) -> dict[str, int]:
+    """Return how many turns are meant (limit apart), by what their conversations are kept for."""
+    query = (
+        sa.select(conversation.c.split, sa.func.count().label("n"))
+        .join(turn, turn.c.conversation_id == conversation.c.id)
+        .where(*turn_conditions(filters))
+        .group_by(conversation.c.split)
+        .order_by(conversation.c.split)
+    )
+    with engine.connect() as connection:
+        return {row.split: row.n for row in connection.execute(query)}
+
+
 def losses(engine: sa.Engine) -> list[Row]:
     """Return the loss ledger, one row a kind."""
     count = sa.func.coalesce(sa.func.sum(gap.c.n), 0)
@@ -215,6 +229,16 @@ def last_key(engine: sa.Engine) -> int:
     """Return the highest key of an exchange, 0 when there is none."""
     with engine.connect() as connection:
         return connection.scalar(sa.select(sa.func.max(exchange.c.id))) or 0
+
+
+def count_steps(engine: sa.Engine, filters: Filters) -> int:
+    """Return the steps of the turns that are meant."""
+    query = sa.select(turn.c.n_steps).where(*turn_conditions(filters))
+    if filters.limit is not None:
+        query = query.order_by(turn.c.conversation_id, turn.c.turn_no).limit(filters.limit)
+    meant = query.subquery()
+    with engine.connect() as connection:
+        return connection.scalar(sa.select(sa.func.coalesce(sa.func.sum(meant.c.n_steps), 0))) or 0
 
 
 def _exchange_list() -> sa.Select[Any]:
@@ -267,6 +291,7 @@ def _conversation_list() -> sa.Select[Any]:
     return sa.select(
         conversation.c.id,
         conversation.c.uid.label("conversation_uid"),
+        conversation.c.split,
         conversation.c.source,
         conversation.c.external_id,
         conversation.c.first_at,

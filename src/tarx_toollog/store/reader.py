@@ -12,23 +12,21 @@ from typing import Any, cast
 
 import sqlalchemy as sa
 
-from tarx_toollog.canonical import parse_json
 from tarx_toollog.errors import NothingMatchedError
 from tarx_toollog.model import (
     EPOCH,
     Choice,
     Exchange,
-    LoggedCall,
     Outcome,
     Request,
     Response,
-    Step,
     Timing,
     ToolCall,
     Trajectory,
     Usage,
 )
-from tarx_toollog.store.filters import Filters, turn_conditions
+from tarx_toollog.store.content import raw_message
+from tarx_toollog.store.filters import Filters
 from tarx_toollog.store.schema import (
     choice,
     conversation,
@@ -38,17 +36,12 @@ from tarx_toollog.store.schema import (
     run,
     tool_call,
     tool_definition,
-    tool_result,
     toolset,
     toolset_item,
-    turn,
 )
-from tarx_toollog.store.turns import main_line
+from tarx_toollog.store.trajectories import Trajectories
 from tarx_toollog.store.verdicts import REPAIRED
-from tarx_toollog.wire.openai_responses import INSTRUCTIONS
 from tarx_toollog.wire.protocols import WireProtocol, protocol_named
-
-PAGE = 200  # turns per query: a cursor that stays open would pin the WAL for the whole export
 
 
 class Reader:
@@ -88,17 +81,7 @@ class Reader:
 
     def trajectories(self, filters: Filters) -> Iterator[Trajectory]:
         """Yield the turns that match, oldest conversation first, with their steps."""
-        last = (0, 0)
-        left = filters.limit
-        while left is None or left > 0:
-            page = PAGE if left is None else min(PAGE, left)
-            rows = self._turns(filters, last, page)
-            for row in rows:
-                yield self._trajectory(row)
-                last = (row.conversation_id, row.turn_no)
-            if len(rows) < page:
-                return
-            left = None if left is None else left - len(rows)
+        return Trajectories(self._connection).read(filters)
 
     # ---- exchange ---------------------------------------------------------------------------------------------------
 
@@ -217,101 +200,6 @@ class Reader:
             return None
         return cast("str", self._connection.execute(sa.select(table.c.uid).where(table.c.id == row_id)).scalar_one())
 
-    # ---- trajectories -----------------------------------------------------------------------------------------------
-
-    def _turns(self, filters: Filters, after: tuple[int, int], page: int) -> list[sa.Row[Any]]:
-        query = (
-            sa.select(turn, conversation.c.uid.label("conversation_uid"))
-            .join(conversation, conversation.c.id == turn.c.conversation_id)
-            .where(
-                sa.tuple_(turn.c.conversation_id, turn.c.turn_no) > sa.tuple_(*map(sa.literal, after)),
-                *turn_conditions(filters),
-            )
-            .order_by(turn.c.conversation_id, turn.c.turn_no)
-            .limit(page)
-        )
-        return list(self._connection.execute(query))
-
-    def _trajectory(self, row: sa.Row[Any]) -> Trajectory:
-        query = sa.select(exchange).where(
-            exchange.c.conversation_id == row.conversation_id,
-            exchange.c.turn_no == row.turn_no,
-            exchange.c.n_inner == 0,
-        )
-        found = {step.id: step for step in self._connection.execute(query)}
-        # Of answers that were asked for again only the one counts that the dialogue went on with.
-        line = main_line(row.last_exchange_id, {step.id: step.parent_exchange_id for step in found.values()})
-        steps = tuple(self._step(found[step]) for step in line)
-        return Trajectory(row.conversation_uid, row.turn_no, steps, row.signature, row.status)
-
-    def _step(self, row: sa.Row[Any]) -> Step:
-        output = self.history(row.output_node_id)[-1:] if row.output_node_id is not None else []
-        calls = list(self._logged_calls(row))
-        return Step(
-            exchange_uid=row.uid,
-            step_no=row.step_no,
-            started_at=row.started_at,
-            model=row.response_model or row.request_model,
-            messages=tuple(self._model_input(row)),
-            tools=self._toolset(row.toolset_id)[1],
-            params=params_of(row) or {},
-            output=output[0] if output else None,
-            tool_calls=tuple(call for call in calls if call.origin != "leaked_text"),
-            leaked_calls=tuple(call for call in calls if call.origin == "leaked_text"),
-            outcome=Outcome(row.outcome),
-            finish_reason=row.finish_reason,
-            input_tokens=row.input_tokens,
-            output_tokens=row.output_tokens,
-            protocol=row.protocol,
-        )
-
-    def _model_input(self, row: sa.Row[Any]) -> list[dict[str, Any]]:
-        """Return the messages that the model was given: those sent, after those that its server had kept."""
-        leading = self.history(row.system_node_id)
-        n_instructions = _n_instructions(row)
-        kept: list[dict[str, Any]] = []
-        step: sa.Row[Any] | None = row
-        while step is not None and (step := self._continued(step)) is not None:
-            # The instructions of an earlier request are forgotten; other system messages of its input are not.
-            said = self.history(step.system_node_id)[_n_instructions(step) :] + self.history(step.output_node_id)
-            kept = said + kept
-        return leading[:n_instructions] + kept + leading[n_instructions:] + self.history(row.input_node_id)
-
-    def _continued(self, row: sa.Row[Any]) -> sa.Row[Any] | None:
-        """Return the exchange whose history the server was asked to take up."""
-        named = (row.params or {}).get("previous_response_id")
-        if not named or row.parent_exchange_id is None:
-            return None
-        query = sa.select(exchange).where(exchange.c.id == row.parent_exchange_id, exchange.c.response_id == named)
-        return self._connection.execute(query).first()
-
-    def _logged_calls(self, step: sa.Row[Any]) -> Iterator[LoggedCall]:
-        query = (
-            sa.select(
-                tool_call,
-                tool_result.c.is_error,
-                sa.func.coalesce(tool_result.c.text, message.c.text, message.c.content).label("result_text"),
-            )
-            .outerjoin(tool_result, tool_result.c.tool_call_id == tool_call.c.id)
-            .outerjoin(message, message.c.id == tool_result.c.message_id)
-            .where(tool_call.c.exchange_id == step.id, tool_call.c.choice == 0)
-            .order_by(tool_call.c.ordinal)
-        )
-        for row in self._connection.execute(query):
-            yield LoggedCall(
-                uid=f"{step.uid}.{row.choice}.{row.ordinal}",
-                name=row.name,
-                arguments=row.arguments,
-                argument_state=row.argument_state,
-                schema_state=row.schema_state,
-                offered=row.offered,
-                complete=row.complete,
-                origin=row.origin,
-                call_id=row.call_id,
-                result_text=row.result_text,
-                result_is_error=row.is_error,
-            )
-
 
 def params_of(row: sa.Row[Any]) -> dict[str, Any] | None:
     """Return the rest of a request body, with the model; None where the body could not be read."""
@@ -319,26 +207,6 @@ def params_of(row: sa.Row[Any]) -> dict[str, Any] | None:
         params: dict[str, Any] | None = row.params
         return params
     return {"model": row.request_model, **row.params}
-
-
-def raw_message(row: sa.Row[Any]) -> dict[str, Any]:
-    """Return a message as it stood on the wire; the inverse of ``content.message_values``."""
-    raw: dict[str, Any] = {}
-    derived = row.derived or ()
-    extra: dict[str, Any] = row.extra or {}
-    if "role" not in extra and row.role and "role" not in derived:
-        raw["role"] = row.role
-    if row.content_kind != "absent":
-        raw["content"] = parse_json(row.content) if row.content_kind == "json" else row.content
-    for key in ("name", "tool_call_id"):
-        value = getattr(row, key)
-        if value is not None and key not in extra and key not in derived:
-            raw[key] = value
-    return raw | extra
-
-
-def _n_instructions(row: sa.Row[Any]) -> int:
-    return 1 if INSTRUCTIONS in (row.layout or ()) else 0
 
 
 def _call(row: sa.Row[Any]) -> ToolCall:

@@ -20,7 +20,7 @@ from tarx_toollog.redaction.exchanges import (
     is_structural_of_tool,
 )
 from tarx_toollog.redaction.jsontree import Path
-from tarx_toollog.store.reader import raw_message
+from tarx_toollog.store.content import raw_message
 from tarx_toollog.store.schema import (
     choice,
     exchange,

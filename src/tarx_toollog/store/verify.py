@@ -15,8 +15,9 @@ import sqlalchemy as sa
 
 from tarx_toollog.canonical import bytes_hash, chain_hash, content_hash
 from tarx_toollog.store import maintenance
+from tarx_toollog.store.content import raw_message
 from tarx_toollog.store.linker import message_hash
-from tarx_toollog.store.reader import Reader, raw_message
+from tarx_toollog.store.reader import Reader
 from tarx_toollog.store.schema import (
     exchange,
     message,

@@ -9,6 +9,8 @@ Workbench that loops over tools on the server's side has inner exchanges, and th
 
 from dataclasses import dataclass
 
+_SPLIT_SENTENCE = "What its conversation is kept for: train, dev or eval."
+
 
 @dataclass(frozen=True, slots=True)
 class View:
@@ -35,6 +37,7 @@ V_EXCHANGES = View(
         "exchange_uid": "Public id.",
         "started_at": "When the request began (UTC).",
         "conversation_uid": "Its conversation.",
+        "split": _SPLIT_SENTENCE,
         "conversation_how": "How the conversation was found.",
         "turn_no": "Turn within the conversation, from 1.",
         "step_no": "Step within the turn, from 1.",
@@ -68,7 +71,7 @@ V_EXCHANGES = View(
         "answer": "Text of the answer.",
     },
     select="""
-SELECT e.uid, e.started_at, c.uid, e.conversation_how, e.turn_no, e.step_no, e.leg,
+SELECT e.uid, e.started_at, c.uid, c.split, e.conversation_how, e.turn_no, e.step_no, e.leg,
        CASE WHEN e.n_inner > 0 THEN 1 ELSE 0 END,
        COALESCE(e.response_model, e.request_model), COALESCE(b.label, b.name), b.uid, e.stream, e.outcome,
        e.finish_reason, e.http_status, e.error_type, e.error_text, e.n_messages, e.n_tools, e.n_tool_calls,
@@ -92,6 +95,7 @@ V_TOOL_CALLS = View(
         "call_uid": "Public id of the call: that of the exchange, the choice, and the place among its calls.",
         "exchange_uid": "Exchange whose answer holds it.",
         "conversation_uid": "Its conversation.",
+        "split": _SPLIT_SENTENCE,
         "turn_no": "Turn within the conversation, from 1.",
         "step_no": "Step within the turn, from 1: the depth of the chain at this call.",
         "ordinal": "Position among the calls of the answer, from 0.",
@@ -122,8 +126,9 @@ V_TOOL_CALLS = View(
         "context_fill": "Those over the context size, 0–1.",
     },
     select="""
-SELECT e.uid || '.' || tc.choice || '.' || tc.ordinal, e.uid, c.uid, tc.turn_no, tc.step_no, tc.ordinal, e.started_at,
-       COALESCE(e.response_model, e.request_model), COALESCE(b.label, b.name), b.uid, tc.name, tc.arguments,
+SELECT e.uid || '.' || tc.choice || '.' || tc.ordinal, e.uid, c.uid, c.split, tc.turn_no, tc.step_no, tc.ordinal,
+       e.started_at, COALESCE(e.response_model, e.request_model), COALESCE(b.label, b.name), b.uid, tc.name,
+       tc.arguments,
        CASE tc.argument_state WHEN 'ok' THEN tc.arguments WHEN 'empty' THEN '{}' ELSE tc.arguments_json END,
        tc.argument_state, tc.schema_state,
        tc.schema_errors, tc.offered, tc.complete, tc.origin,
@@ -150,6 +155,7 @@ V_CHAINS = View(
     about="One row per turn that called a tool, or tried to: the chain of its calls.",
     columns={
         "conversation_uid": "Conversation.",
+        "split": _SPLIT_SENTENCE,
         "turn_no": "Turn, from 1.",
         "started_at": "Start of the turn (UTC).",
         "build": "Build of the model that answered it: of its latest step whose build a probe could tell.",
@@ -166,7 +172,7 @@ V_CHAINS = View(
         "user_text": "What the user had said.",
     },
     select="""
-SELECT c.uid, t.turn_no, t.started_at,
+SELECT c.uid, c.split, t.turn_no, t.started_at,
        (SELECT COALESCE(b.label, b.name) FROM exchange e JOIN model_build b ON b.id = e.model_build_id
         WHERE e.conversation_id = t.conversation_id AND e.turn_no = t.turn_no
         ORDER BY e.started_at DESC, e.id DESC LIMIT 1),

@@ -19,7 +19,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from tarx_toollog.canonical import Json, content_hash, json_text
 from tarx_toollog.wire.fields import MAX_LARGE_COUNT, count_or_none, dict_or_empty, list_or_empty, text_or_none
@@ -54,6 +54,26 @@ class Adapter:
 
 
 @dataclass(frozen=True, slots=True)
+class ChatTemplate:
+    """What turns messages into the text that the model reads."""
+
+    text: str
+    tool_text: str | None = None
+    """The one for requests with tools, where the server keeps another."""
+    syntax: Literal["jinja", "go"] = "jinja"
+    """``go`` is Ollama's."""
+    bos_token: str | None = None
+    """Text of the token that begins a prompt, as Jinja templates name it."""
+    eos_token: str | None = None
+
+    @property
+    def hash(self) -> str:
+        """Content hash of the texts, in hex."""
+        texts = self.text if self.tool_text is None else [self.text, self.tool_text]
+        return content_hash("chat_template", texts).hex()
+
+
+@dataclass(frozen=True, slots=True)
 class ModelFacts:
     """One model on one server; a field is None where the server does not tell."""
 
@@ -80,7 +100,9 @@ class ModelFacts:
     """Tokens that one exchange may fill: of one slot, where the server has several."""
     n_ctx_train: int | None = None
     chat_template_hash: str | None = None
-    """Content hash of the template's text, in hex."""
+    """``ChatTemplate.hash`` of the template."""
+    template: ChatTemplate | None = None
+    """The template itself; of what makes a build another one its hash is enough."""
     lora: tuple[Adapter, ...] = ()
     sources: tuple[str, ...] = ()
     """The routes that answered."""
@@ -185,6 +207,7 @@ def _from_openai(answers: Mapping[str, Json], model: str | None) -> ModelFacts |
     aliases = [entry.get("id"), *list_or_empty(entry.get("aliases")), props.get("model_alias"), path]
     # Of one slot, then of all of them; vLLM has a key of its own.
     contexts = (settings.get("n_ctx"), meta.get("n_ctx"), entry.get("max_model_len"))
+    template = _jinja(props)
     return ModelFacts(
         server=LLAMA_CPP if has_props else _SERVERS.get(_name(entry.get("owned_by")) or "", UNKNOWN_SERVER),
         server_version=_name(props.get("build_info")),
@@ -197,7 +220,8 @@ def _from_openai(answers: Mapping[str, Json], model: str | None) -> ModelFacts |
         size=count_or_none(meta.get("size"), MAX_LARGE_COUNT),
         n_ctx=next(filter(None, map(_context, contexts)), None),
         n_ctx_train=_context(meta.get("n_ctx_train")),
-        chat_template_hash=_template_hash(props),
+        chat_template_hash=None if template is None else template.hash,
+        template=template,
         lora=_adapters(answers.get(ADAPTERS)),
         sources=tuple(answers),
     )
@@ -214,7 +238,8 @@ def _from_ollama(answers: Mapping[str, Json], model: str | None) -> ModelFacts |
     raw = _name(details.get("quantization_level"))
     modelfile = text_or_none(shown.get("modelfile")) or ""
     blob = _BLOB.search(modelfile)
-    template = text_or_none(shown.get("template"))
+    text = text_or_none(shown.get("template"))
+    template = ChatTemplate(text, syntax="go") if text else None
     return ModelFacts(
         server=OLLAMA,
         server_version=_name(dict_or_empty(answers.get(VERSION)).get("version")),
@@ -227,7 +252,8 @@ def _from_ollama(answers: Mapping[str, Json], model: str | None) -> ModelFacts |
         file_digest=None if blob is None else f"sha256:{blob[1]}",
         n_ctx=_context(loaded.get("context_length")),
         n_ctx_train=_context(info.get(f"{family}.context_length")),
-        chat_template_hash=content_hash("chat_template", template).hex() if template else None,
+        chat_template_hash=None if template is None else template.hash,
+        template=template,
         lora=tuple(Adapter(_base_name(path), 1.0) for path in _ADAPTER.findall(modelfile)),
         sources=tuple(answers),
     )
@@ -258,11 +284,14 @@ def _adapters(value: Json) -> tuple[Adapter, ...]:
     return tuple(found)
 
 
-def _template_hash(props: Mapping[str, Any]) -> str | None:
-    """Return the hash of all templates: a server may keep one more for requests with tools."""
+def _jinja(props: Mapping[str, Any]) -> ChatTemplate | None:
+    """Return the template of llama.cpp, which may keep one more for requests with tools."""
     keys = ("chat_template", "chat_template_tool_use")
     texts = [text for key in keys if (text := text_or_none(props.get(key)))]
-    return content_hash("chat_template", texts[0] if len(texts) == 1 else texts).hex() if texts else None
+    if not texts:
+        return None
+    bos, eos = _name(props.get("bos_token")), _name(props.get("eos_token"))
+    return ChatTemplate(texts[0], texts[1] if len(texts) == 2 else None, bos_token=bos, eos_token=eos)
 
 
 def _name(value: Json) -> str | None:

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
 from click.testing import CliRunner, Result
 
 from tarx_toollog.cli.main import cli
@@ -14,6 +15,7 @@ from tarx_toollog.config import Settings
 from tarx_toollog.ids import uuid7
 from tarx_toollog.model import Exchange
 from tarx_toollog.store.log import ToolLog
+from tarx_toollog.store.schema import conversation
 from tarx_toollog.wire.decode import decode
 from tarx_toollog.wire.raw import Begin, Chunk, End, RawExchange, ResponseStart
 
@@ -129,13 +131,30 @@ def bad_chat(name: str = "bad", *, start_s: int = 100) -> Chat:
     return chat.answer("I cannot fly.", cut=True)
 
 
-def write_log(path: Path, *chats: Chat) -> Settings:
-    """Write the chats into a new database, in the order of time, and return its settings."""
+def write_log(path: Path, *chats: Chat, split: str | None = "train") -> Settings:
+    """Write the chats into a new database, in the order of time, and return its settings.
+
+    Args:
+        path: A file that does not exist.
+        chats: Those to write.
+        split: What all their conversations are kept for; None leaves that to chance, as in real life.
+    """
     settings = Settings(database=str(path))
     exchanges = sorted((item for chat in chats for item in chat.exchanges), key=lambda item: item.started_ns)
     with ToolLog.open(settings=settings, read_only=False) as log:
         log.write(exchanges)
+        if split is not None:
+            keep_for(log, split)
     return settings
+
+
+def keep_for(log: ToolLog, split: str, *conversations: str) -> None:
+    """Keep conversations, all by default, for training, for development or for evaluation."""
+    statement = sa.update(conversation).values(split=split)
+    if conversations:
+        statement = statement.where(conversation.c.uid.in_(conversations))
+    with log.engine.begin() as connection:
+        connection.execute(statement)
 
 
 def run(*args: str) -> Result:

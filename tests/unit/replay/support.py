@@ -15,13 +15,18 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from tarx_toollog.ids import uuid7
+from tarx_toollog.store.filters import Filters
 from tarx_toollog.store.log import ToolLog
+from tarx_toollog.store.splits import SPLITS
 from tarx_toollog.wire.decode import decode
 from tarx_toollog.wire.raw import Begin, Chunk, End, RawExchange, ResponseStart
 
 Json = dict[str, Any]
 Calls = Sequence[tuple[str, Any]]
 """Name and arguments of the calls of one answer; arguments that are text go out as they are."""
+
+EVERY_SPLIT = Filters(splits=frozenset(SPLITS))
+"""Chance decides what a test's conversations are kept for; tests of other things take them all."""
 
 
 def tool(name: str, properties: Json, required: Sequence[str] = ()) -> Json:

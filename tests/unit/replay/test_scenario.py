@@ -1,5 +1,6 @@
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,10 @@ from tarx_toollog.replay.freeze import REASONS, Skipped, build, freeze
 from tarx_toollog.replay.matching import Call
 from tarx_toollog.replay.recorded import recorded_exchange
 from tarx_toollog.replay.scenario import Recorded, Scenario, ScenarioStep
-from tarx_toollog.store.filters import Filters
 from tarx_toollog.store.log import ToolLog
 from tarx_toollog.store.replays import Replays
 from tarx_toollog.wire.decode import decode
-from tests.unit.replay.support import Chat, Json, calling, saying
+from tests.unit.replay.support import EVERY_SPLIT, Chat, Json, calling, saying
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_each_step_holds_exactly_what_the_model_saw_and_did(log: ToolLog) -> Non
 
 def test_a_definition_comes_back_from_the_store_as_it_was(log: ToolLog) -> None:
     Chat(log, "c").turn("\ud83d hi \0", calling(("recall", {"query": "\u2028é", "limit": 2**70})), saying("ok"))
-    build(log, "t")
+    build(log, "t", EVERY_SPLIT)
     (row,) = Replays(log).scenarios("t")
     assert Scenario.from_json(row.definition) == only(log)
 
@@ -75,15 +75,15 @@ def test_the_hash_is_that_of_the_question_not_of_where_it_came_from(log: ToolLog
 def test_other_parameters_make_another_scenario(log: ToolLog) -> None:
     for key, limit in (("a", 10), ("b", 20)):
         Chat(log, key, params={"model": "base", "max_tokens": limit}).turn("hello", saying("Hi"))
-    assert build(log, "t").taken == 2
+    assert build(log, "t", EVERY_SPLIT).taken == 2
 
 
 def test_building_again_adds_only_what_is_new(log: ToolLog) -> None:
     chat = Chat(log, "c")
     chat.turn("one", calling(RECALL), saying("done"))
-    first = build(log, "t")
+    first = build(log, "t", EVERY_SPLIT)
     chat.turn("two", saying("done"))
-    second = build(log, "t")
+    second = build(log, "t", EVERY_SPLIT)
     assert (first.taken, first.steps, first.already_there) == (1, 2, 0)
     assert (second.taken, second.steps, second.already_there) == (1, 1, 1)
     assert len(Replays(log).scenarios("t")) == 2
@@ -92,9 +92,9 @@ def test_building_again_adds_only_what_is_new(log: ToolLog) -> None:
 def test_filters_choose_the_turns(log: ToolLog) -> None:
     Chat(log, "a").turn("one", calling(RECALL), saying("done"))
     Chat(log, "b").turn("two", calling(REMEMBER), saying("done"))
-    assert build(log, "t", Filters(tools=frozenset({"remember"}))).turns == 1
+    assert build(log, "t", replace(EVERY_SPLIT, tools=frozenset({"remember"}))).turns == 1
     with pytest.raises(NothingMatchedError):
-        build(log, "t", Filters(tools=frozenset({"save"})))
+        build(log, "t", replace(EVERY_SPLIT, tools=frozenset({"save"})))
 
 
 BAD_CALLS = {
@@ -161,7 +161,7 @@ def test_an_answer_without_tools_is_skipped_and_one_with_tools_is_kept(log: Tool
 def test_what_is_no_decision_is_skipped(log: ToolLog, params: Json, text: str, reason: str) -> None:
     Chat(log, "c", params={"model": "base", **params}).turn("u", saying(text))
     assert skipped_reason(log) == reason
-    assert build(log, "t").skipped == {reason: 1}
+    assert build(log, "t", EVERY_SPLIT).skipped == {reason: 1}
     assert REASONS[reason]
 
 

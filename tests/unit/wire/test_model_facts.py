@@ -1,6 +1,7 @@
 """Facts of a model from the answers of its server: recorded ones, documented ones, and rubbish."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from tarx_toollog.wire.model_facts import (
     SHOW,
     VERSION,
     Adapter,
+    ChatTemplate,
     ModelFacts,
     facts_from,
     fingerprint,
@@ -72,6 +74,7 @@ def test_llama_cpp_tells_file_quantization_context_and_template() -> None:
         n_ctx=32768,
         n_ctx_train=32768,
         chat_template_hash=content_hash("chat_template", answers[PROPS]["chat_template"]).hex(),
+        template=ChatTemplate(answers[PROPS]["chat_template"], bos_token="<|endoftext|>", eos_token="<|im_end|>"),
         sources=(PROPS, MODELS, ADAPTERS),
     ) == read(answers)
 
@@ -122,6 +125,7 @@ def test_ollama_tells_the_context_that_the_model_was_loaded_with_rather_than_the
             n_ctx=4096,
             n_ctx_train=40960,
             chat_template_hash=content_hash("chat_template", "{{ .System }}{{ .Prompt }}").hex(),
+            template=ChatTemplate("{{ .System }}{{ .Prompt }}", syntax="go"),
             sources=(VERSION, LOADED, SHOW),
         )
         == facts
@@ -216,6 +220,20 @@ def test_what_does_not_change_answers_makes_none() -> None:
     assert fingerprint(read(llama_cpp())) == fingerprint(read(elsewhere))
 
 
+def test_a_second_template_for_requests_with_tools_is_kept_beside_the_first() -> None:
+    facts = read(llama_cpp(chat_template="{{ messages }}", chat_template_tool_use="{{ tools }}"))
+
+    assert ChatTemplate("{{ messages }}", "{{ tools }}", "jinja", "<|endoftext|>", "<|im_end|>") == facts.template
+    assert content_hash("chat_template", ["{{ messages }}", "{{ tools }}"]).hex() == facts.chat_template_hash
+
+
+def test_of_a_template_its_hash_alone_makes_another_build() -> None:
+    facts = read(llama_cpp())
+
+    assert fingerprint(facts) == fingerprint(replace(facts, template=None))
+    assert fingerprint(facts) == fingerprint(read(llama_cpp(bos_token="<s>", eos_token=None)))
+
+
 def test_a_server_that_tells_nothing_gives_no_facts() -> None:
     assert facts_from({}, "m") is None
     assert facts_from({MODELS: {"data": []}, PROPS: {"status": "ok"}}, "m") is None
@@ -233,6 +251,8 @@ KEYS = st.sampled_from(
         "model_ftype",
         "model_alias",
         "chat_template",
+        "chat_template_tool_use",
+        "bos_token",
         "build_info",
         "default_generation_settings",
         "n_ctx",

@@ -1,20 +1,21 @@
 """The tables. ``docs/schema.md`` is generated from this file: each comment is a sentence for an analyst.
 
-Three kinds of tables:
+Four kinds of tables:
 
 * *shared*, immutable and content-addressed: ``message``, ``node``, ``tool_definition``, ``toolset``,
   ``raw_body``.
   A history of n messages that is sent n times is stored once.
 * *facts*: ``conversation``, ``exchange``, ``choice``, ``tool_call``, ``tool_result``, ``tool_execution``, ``turn``,
-  ``model_build``.
-* *people and housekeeping*: ``label``, ``scenario``, ``run``, ``trial``, ``score``, ``redaction``, ``gap``,
-  ``writer``, ``store_meta``.
+  ``model_build``, ``chat_template``.
+* *what is made of them*: ``scenario``, ``run``, ``trial``, ``score``, ``dataset_build``, ``dataset_example``.
+* *people and housekeeping*: ``label``, ``redaction``, ``gap``, ``writer``, ``store_meta``.
 
 Integer keys stay inside one file; a ``uid`` (UUIDv7) is what exports and other programs may refer to.
 """
 
-from tarx_toollog.store.schema.builds import BUILD_NAME, model_build
+from tarx_toollog.store.schema.builds import BUILD_NAME, chat_template, model_build
 from tarx_toollog.store.schema.columns import metadata
+from tarx_toollog.store.schema.datasets import dataset_build, dataset_example
 from tarx_toollog.store.schema.facts import (
     OUTCOMES,
     call_uid,
@@ -31,7 +32,7 @@ from tarx_toollog.store.schema.people import gap, label, redaction, store_meta
 from tarx_toollog.store.schema.replays import run, scenario, score, trial
 from tarx_toollog.store.schema.shared import message, node, raw_body, tool_definition, toolset, toolset_item
 
-SCHEMA_REVISION = "0002"
+SCHEMA_REVISION = "0003"
 """The Alembic revision that this code writes. A test holds it against the newest file in ``migrations/``."""
 
 __all__ = [
@@ -39,8 +40,11 @@ __all__ = [
     "OUTCOMES",
     "SCHEMA_REVISION",
     "call_uid",
+    "chat_template",
     "choice",
     "conversation",
+    "dataset_build",
+    "dataset_example",
     "exchange",
     "gap",
     "label",

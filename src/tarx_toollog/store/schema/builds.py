@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 
 from tarx_toollog.canonical import HASH_SIZE
-from tarx_toollog.store.schema.columns import id_column, metadata, reference, uid_column
+from tarx_toollog.store.schema.columns import id_column, metadata, one_of, reference, uid_column
 from tarx_toollog.store.types import JsonText, SafeText, UtcDateTime
 
 model_build = sa.Table(
@@ -30,7 +30,9 @@ model_build = sa.Table(
     sa.Column("size", sa.BigInteger, comment="Bytes of the weights."),
     sa.Column("n_ctx", sa.Integer, comment="Context of one slot in tokens: what one exchange may fill."),
     sa.Column("n_ctx_train", sa.Integer, comment="Context that the model was trained for, in tokens."),
-    sa.Column("chat_template_hash", sa.String(34), comment="Content hash of the chat template, in hex."),
+    sa.Column(
+        "chat_template_hash", sa.String(34), comment="Content hash of the chat template, in hex: see chat_template."
+    ),
     sa.Column("lora", JsonText, nullable=False, comment="Adapters applied to it: a list of file and scale."),
     sa.Column(
         "name",
@@ -59,4 +61,18 @@ model_sighting = sa.Table(
     sa.Column("to_at", UtcDateTime, nullable=False, comment="Latest probe of the period."),
     sa.Index("ix_model_sighting_upstream_model", "upstream", "model", "to_at"),
     comment="Periods in which every probe of one place found one build: they tell which build answered an exchange.",
+)
+
+chat_template = sa.Table(
+    "chat_template",
+    metadata,
+    id_column(),
+    sa.Column("hash", sa.String(34), nullable=False, unique=True, comment="The chat_template_hash of its builds."),
+    sa.Column("syntax", sa.String(8), nullable=False, comment="jinja, or go (Ollama)."),
+    sa.Column("text", SafeText, nullable=False, comment="The template, as the server gave it."),
+    sa.Column("tool_text", SafeText, comment="The one for requests with tools, where the server keeps another."),
+    sa.Column("bos_token", SafeText, comment="Text of the token that begins a prompt; NULL where the server hides it."),
+    sa.Column("eos_token", SafeText, comment="Text of the token that ends an answer."),
+    one_of("syntax", ("jinja", "go")),
+    comment="Each distinct chat template once: what turns messages into the text that the model reads.",
 )

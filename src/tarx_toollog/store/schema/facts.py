@@ -12,6 +12,7 @@ from tarx_toollog.store.schema.columns import (
     sparse_index,
     uid_column,
 )
+from tarx_toollog.store.splits import SPLITS
 from tarx_toollog.store.types import JsonText, SafeText, UtcDateTime
 
 conversation = sa.Table(
@@ -28,9 +29,16 @@ conversation = sa.Table(
         "split_bucket",
         sa.Integer,
         nullable=False,
-        comment="0–99 from the hash of uid: training and evaluation never share a conversation.",
+        comment="0–99 from the hash of uid: of which the split was made.",
+    ),
+    sa.Column(
+        "split",
+        sa.String(8),
+        nullable=False,
+        comment="What it is kept for: train, dev or eval. Training and evaluation never share a conversation.",
     ),
     sa.UniqueConstraint("source", "external_id"),
+    one_of("split", SPLITS),
     comment="One dialogue of one user with the model.",
 )
 

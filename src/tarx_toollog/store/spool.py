@@ -1,0 +1,261 @@
+"""The scratch file of one export: every example once, with its texts, its figures and what was decided about it.
+
+An export decides with everything before it (which rows are nearly the same, how many of a source there are, how long
+the longest is), so it cannot write while it reads; and a million rows do not fit into memory. They wait here, in a
+SQLite file beside the output that is removed at the end. It is nobody's data: no journal, no syncs. Figures and texts
+are two tables, so that decisions neither read nor rewrite texts.
+
+What the values mean is the business of ``export``; here they are columns.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+_BATCH = 2000  # rows an insert: well below a megabyte of figures, a few of texts
+_PRAGMAS = ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE", "cache_size=-65536", "temp_store=FILE")
+
+_SCHEMA = """
+CREATE TABLE entry (
+    key INTEGER PRIMARY KEY, hash BLOB, source TEXT NOT NULL,
+    exchange_uid TEXT, exchange_id INTEGER, conversation_uid TEXT, turn_no INTEGER, step_no INTEGER, started_at REAL,
+    file TEXT, line INTEGER, grp TEXT, registry TEXT, calls TEXT, n_offered INTEGER, tools INTEGER, label INTEGER,
+    targets TEXT, n_tokens INTEGER, n_trained INTEGER, tokens_from TEXT, parts TEXT, quality REAL,
+    split TEXT, copies INTEGER NOT NULL DEFAULT 1, reason TEXT
+);
+CREATE TABLE body (key INTEGER PRIMARY KEY, prompt TEXT NOT NULL, answer TEXT NOT NULL, rejected TEXT);
+CREATE TABLE tools (id INTEGER PRIMARY KEY, text TEXT NOT NULL);
+CREATE TABLE written (format TEXT, key INTEGER, copy INTEGER, file TEXT, line INTEGER, reason TEXT);
+"""
+
+
+class Entry(NamedTuple):
+    """One example's figures; a refused step has few of them."""
+
+    key: int
+    hash: bytes | None
+    source: str
+    exchange_uid: str | None = None
+    exchange_id: int | None = None
+    conversation_uid: str | None = None
+    turn_no: int | None = None
+    step_no: int | None = None
+    started_at: float | None = None
+    file: str | None = None
+    line: int | None = None
+    group: str | None = None
+    """Name of a group that no split may tear apart, other than the conversation."""
+    registry: str | None = None
+    """What the conversation is kept for: train, dev or eval."""
+    calls: str | None = None
+    """Names of the calls in the answer, joined by ``>``."""
+    n_offered: int = 0
+    """Tools offered."""
+    tools: int | None = None
+    """Key of the text of the offered tools."""
+    label: bool | None = None
+    targets: str | None = None
+    """Places of the messages to learn, as JSON; None for the last alone."""
+    n_tokens: int | None = None
+    n_trained: int | None = None
+    tokens_from: str | None = None
+    parts: str | None = None
+    """What an estimate of its tokens needs, as JSON; None where they were counted."""
+    quality: float = 0.0
+    """Of several that are nearly the same, the one with the highest is kept."""
+    split: str | None = None
+    copies: int = 1
+    reason: str | None = None
+    """Why it is left out; None while it is in."""
+
+
+class Body(NamedTuple):
+    """One example's texts, each JSON."""
+
+    prompt: str
+    answer: str
+    rejected: str | None = None
+
+
+class Decision(NamedTuple):
+    """What was decided about one example; None leaves a field as it is."""
+
+    key: int
+    split: str | None = None
+    copies: int | None = None
+    reason: str | None = None
+
+
+class Written(NamedTuple):
+    """Where a copy of an example stands in the files of a format, or why it does not."""
+
+    format: str
+    key: int
+    copy: int
+    file: str | None
+    line: int | None
+    reason: str | None = None
+
+
+_N = len(Entry._fields)
+_COLUMNS = ", ".join("grp" if name == "group" else name for name in Entry._fields)
+_INSERT = f"INSERT INTO entry ({_COLUMNS}) VALUES ({', '.join('?' * _N)})"  # noqa: S608 - our own column names
+_DECIDE = (
+    "UPDATE entry SET split = COALESCE(?2, split), copies = COALESCE(?3, copies), reason = COALESCE(?4, reason) "
+    "WHERE key = ?1"
+)
+
+
+class Spool:
+    """The scratch file. Used by one thread; ``close`` leaves the file to whoever removes its folder.
+
+    Args:
+        path: A file that does not exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._connection = sqlite3.connect(path, isolation_level=None)
+        for pragma in _PRAGMAS:
+            self._connection.execute(f"PRAGMA {pragma}")
+        self._connection.executescript(_SCHEMA)
+        self._connection.execute("BEGIN")
+        self._entries: list[Entry] = []
+        self._bodies: list[tuple[int, str, str, str | None]] = []
+        self._tools: dict[str, int] = {}
+        self._written: list[Written] = []
+        self.n_entries = 0
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    # ---- in ---------------------------------------------------------------------------------------------------------
+
+    def tools_key(self, text: str) -> int:
+        """Return the key of a list of tools, which many examples share."""
+        key = self._tools.get(text)
+        if key is None:
+            key = self._tools[text] = len(self._tools) + 1
+            self._connection.execute("INSERT INTO tools VALUES (?, ?)", (key, text))
+        return key
+
+    def add(self, entry: Entry, body: Body | None) -> None:
+        """Take in one example, or a step that was refused (without texts)."""
+        self._entries.append(entry)
+        self.n_entries += 1
+        if body is not None:
+            self._bodies.append((entry.key, *body))
+        if len(self._entries) >= _BATCH:
+            self._flush()
+
+    def decide(self, decisions: Iterable[Decision]) -> None:
+        """Write down decisions."""
+        self._flush()
+        self._connection.executemany(_DECIDE, decisions)
+
+    def set_tokens(self, rows: Iterable[tuple[int, int, str, int]]) -> None:
+        """Write down (tokens, tokens learned, where they come from, key)."""
+        self._flush()
+        self._connection.executemany(
+            "UPDATE entry SET n_tokens = ?, n_trained = ?, tokens_from = ?, parts = NULL WHERE key = ?", rows
+        )
+
+    def note(self, written: Written) -> None:
+        """Remember where a row was written."""
+        self._written.append(written)
+        if len(self._written) >= _BATCH:
+            self._flush()
+
+    def drop_longer(self, limit: int) -> None:
+        """Give every example that has more tokens the reason ``too_long``."""
+        self._flush()
+        self._connection.execute("UPDATE entry SET reason = 'too_long' WHERE reason IS NULL AND n_tokens > ?", (limit,))
+
+    def drop_duplicates(self) -> None:
+        """Give all but the first of equal examples the reason ``duplicate``."""
+        self._flush()
+        self._connection.execute("CREATE INDEX IF NOT EXISTS by_hash ON entry (hash) WHERE reason IS NULL")
+        self._connection.execute(
+            "UPDATE entry SET reason = 'duplicate' WHERE reason IS NULL AND EXISTS (SELECT 1 FROM entry AS earlier "
+            "WHERE earlier.hash = entry.hash AND earlier.reason IS NULL AND earlier.key < entry.key)"
+        )
+
+    # ---- out --------------------------------------------------------------------------------------------------------
+
+    def entries(
+        self, *, only_in: bool = True, only_grouped: bool = False, only_uncounted: bool = False
+    ) -> Iterator[Entry]:
+        """Yield the figures of examples in order. Decisions may be made meanwhile.
+
+        Args:
+            only_in: Leave out what was left out.
+            only_grouped: Only those of a named group.
+            only_uncounted: Only those whose tokens nobody counted.
+        """
+        self._flush()
+        asked = {"reason IS NULL": only_in, "grp IS NOT NULL": only_grouped, "parts IS NOT NULL": only_uncounted}
+        where = " AND ".join([condition for condition, is_asked in asked.items() if is_asked] or ["1"])
+        last = 0
+        while True:
+            query = f"SELECT {_COLUMNS} FROM entry WHERE key > ? AND {where} ORDER BY key LIMIT {_BATCH}"  # noqa: S608
+            rows = self._connection.execute(query, (last,)).fetchall()
+            if not rows:
+                return
+            last = rows[-1][0]
+            yield from map(Entry._make, rows)
+
+    def body(self, key: int) -> Body | None:
+        """Return the texts of one example; None for one that was refused before it had any."""
+        self._flush()
+        row = self._connection.execute("SELECT prompt, answer, rejected FROM body WHERE key = ?", (key,)).fetchone()
+        return None if row is None else Body(*row)
+
+    def tools_text(self, key: int | None) -> str | None:
+        """Return the text of a list of tools."""
+        if key is None:
+            return None
+        text: str = self._connection.execute("SELECT text FROM tools WHERE id = ?", (key,)).fetchone()[0]
+        return text
+
+    def ordered(self, split: str) -> Iterator[tuple[Entry, Body]]:
+        """Yield the examples of a split that are in, from short to long."""
+        self._flush()
+        self._connection.execute(
+            "CREATE INDEX IF NOT EXISTS by_length ON entry (split, n_tokens, key) WHERE reason IS NULL"
+        )
+        columns = ", ".join(f"entry.{'grp' if name == 'group' else name}" for name in Entry._fields)
+        query = (
+            f"SELECT {columns}, prompt, answer, rejected FROM entry JOIN body USING (key) "  # noqa: S608
+            "WHERE reason IS NULL AND split = ? AND copies > 0 ORDER BY n_tokens, entry.key"
+        )
+        for row in self._connection.cursor().execute(query, (split,)):
+            yield Entry._make(row[:_N]), Body._make(row[_N:])
+
+    def written(self, format_name: str | None = None) -> Iterator[tuple[Written, Entry]]:
+        """Yield where rows were written, by format and in the order of the files."""
+        self._flush()
+        columns = ", ".join(f"entry.{'grp' if name == 'group' else name}" for name in Entry._fields)
+        query = (
+            f"SELECT format, written.key, copy, written.file, written.line, written.reason, {columns} "  # noqa: S608
+            "FROM written JOIN entry USING (key) WHERE format = ?1 OR ?1 IS NULL ORDER BY written.rowid"
+        )
+        n_written = len(Written._fields)
+        for row in self._connection.cursor().execute(query, (format_name,)):
+            yield Written._make(row[:n_written]), Entry._make(row[n_written:])
+
+    def figures(self, query: str) -> list[tuple[Any, ...]]:
+        """Return the rows of an aggregate over ``entry`` or ``written``: for reports."""
+        self._flush()
+        return self._connection.execute(query).fetchall()
+
+    def _flush(self) -> None:
+        if self._entries:
+            self._connection.executemany(_INSERT, self._entries)
+            self._entries.clear()
+        if self._bodies:
+            self._connection.executemany("INSERT INTO body VALUES (?, ?, ?, ?)", self._bodies)
+            self._bodies.clear()
+        if self._written:
+            self._connection.executemany("INSERT INTO written VALUES (?, ?, ?, ?, ?, ?)", self._written)
+            self._written.clear()
