@@ -200,9 +200,11 @@ def show(model_url: str, model: str) -> None:
     toollog("Every tool call, with its result", "db", "query", CALLS)
     toollog("Chains: the calls of one turn", "db", "query", CHAINS)
     toollog("Exchanges that did not complete", "db", "query", FAILED)
-    toollog("Training data", "export", "run", str(OUT / "export"), "--for", "trl")
+    # A log of days has conversations for training, and others for evaluation; this one is too small to be sure of any.
+    splits = ("--split", "eval", "--split", "dev", "--split", "train")
+    toollog("Training data", "export", "run", str(OUT / "export"), "--for", "mlx", "--for", "trl", *splits)
     show_first_example(OUT / "export")
-    toollog("Freeze what was logged as tests", "replay", "build", "--tag", "demo")
+    toollog("Freeze what was logged as tests", "replay", "build", "--tag", "demo", *splits)
     replay("Replay them with the model that was logged", "demo-again", model_url, model)
     if model == launch.ALIAS:
         off = {"lora": [{"id": 0, "scale": 0.0}], "max_tokens": 64}

@@ -135,17 +135,20 @@ def test_a_scorer_and_a_format_are_found_and_used(installed: Path) -> None:
     )
 
     assert [[1.0, {}], [0.0, {"made": ["tarx_recall", "tarx_recall"]}], [None, {}]] == found["scores"]
-    assert [[{"role": "user", "content": "hi"}, {"role": "assistant", "content": "Hello."}]] == found["rows"]
+    said = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "Hello."}]
+    assert [{"messages": said}] == found["rows"]
 
 
 def score_and_export() -> None:
     """Score three answers and export one exchange with the plug-ins; print what came out."""
     from tarx_toollog import ToolLog
+    from tarx_toollog.export.options import ExportOptions
     from tarx_toollog.export.pipeline import run_export
     from tarx_toollog.model import LoggedCall
     from tarx_toollog.replay.matching import Call
     from tarx_toollog.replay.scenario import Recorded, ScenarioStep
     from tarx_toollog.replay.scoring import judge
+    from tarx_toollog.store.filters import Filters
     from tarx_toollog.store.replays import Answer
     from tests.support.builders import assistant, exchange, user
 
@@ -160,6 +163,7 @@ def score_and_export() -> None:
     out = Path.cwd() / "train"
     with ToolLog.open(settings=Settings(database=str(Path.cwd() / "t.db")), read_only=False) as log:
         log.write([exchange([user("hi")], assistant("Hello."))])
-        run_export(log, out, "messages")
-    lines = (out / "messages.jsonl").read_text("utf-8").splitlines()
+        every = frozenset({"train", "dev", "eval"})
+        run_export(log, out, ExportOptions(formats=("messages",), filters=Filters(splits=every)))
+    lines = (out / "messages/messages.jsonl").read_text("utf-8").splitlines()
     print(json.dumps({"scores": [[s.value, s.detail] for s in scores], "rows": [json.loads(line) for line in lines]}))

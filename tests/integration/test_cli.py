@@ -278,33 +278,3 @@ def test_the_doctor_exits_with_4_for_a_problem_and_says_what_to_type(database: P
     value = json.loads(run("doctor", "--json").stdout)
     assert value["ok"] is False
     assert [item["check"] for item in value["findings"] if item["state"] == "problem"] == ["model server"]
-
-
-def test_export_writes_and_reports(database: Path) -> None:
-    result = run("export", "run", "train")
-
-    assert result.exit_code == 0, result.stderr
-    assert result.stdout.startswith("wrote 6 examples from 9 steps of 4 turns\n")
-    assert len(Path("train/data/train.jsonl").read_text().splitlines()) == 6
-    again = run("export", "run", "train")
-    assert again.exit_code == 2
-    assert "--force" in again.stderr
-
-
-def test_export_takes_filters_and_a_dry_run(database: Path) -> None:
-    result = run("export", "run", "train", "--dry-run", "--tool", "tarx_recall", "--json")
-
-    report = json.loads(result.stdout)
-    assert (report["trajectories"], report["examples"]) == (1, 2)
-    assert not Path("train").exists()
-
-
-def test_export_of_nothing_is_exit_code_3_and_of_an_unknown_format_2(database: Path) -> None:
-    assert run("export", "run", "train", "--tool", "nobody").exit_code == 3
-    unknown = run("export", "run", "train", "--for", "nobody")
-    assert unknown.exit_code == 2
-    assert "known: trl" in unknown.stderr
-
-
-def test_export_formats_lists_what_can_be_asked_for(database: Path) -> None:
-    assert "trl" in [row["format"] for row in rows("export", "formats")]

@@ -28,7 +28,7 @@ COMMANDS = {
     "tools": Lazy("tools", "group", "See how each tool is called, and what goes wrong."),
     "conversations": Lazy("conversations", "group", "Look at conversations: list, show."),
     "builds": Lazy("builds", "group", "See which builds of a model answered: list, show, label."),
-    "export": Lazy("export", "group", "Write training data: run, formats."),
+    "export": Lazy("export", "group", "Write training data: run, list, show, why, diff, lint, formats."),
     "replay": Lazy("replay", "group", "Replay logged chains against another model, and compare."),
     "redact": Lazy("redact", "command", "Show what the rules would take out of the log; with --apply, take it out."),
     "db": Lazy("db", "group", "Care for the database: path, upgrade, check, verify, backup, query."),

@@ -26,7 +26,8 @@ class Progress:
         self._quiet = quiet
         self._bar: Any = None
         self._task: Any = None
-        self._next_line = time.monotonic() + LINE_EVERY_S
+        self._began = time.monotonic()
+        self._next_line = self._began + LINE_EVERY_S
 
     def __enter__(self) -> "Progress":
         if not self._quiet and sys.stderr.isatty():
@@ -44,21 +45,51 @@ class Progress:
         self.count += count
         if self._bar is not None:
             self._bar.update(self._task, advance=count)
-        elif not self._quiet and time.monotonic() >= self._next_line:
-            self._next_line = time.monotonic() + LINE_EVERY_S
-            of = "" if self.total is None else f" of {self.total}"
-            click.echo(f"{self.count}{of} {self.label}", err=True)
+        elif not self._quiet and (now := time.monotonic()) >= self._next_line:
+            self._next_line = now + LINE_EVERY_S
+            click.echo(self._line(now), err=True)
+
+    def begin(self, label: str, total: int | None = None) -> None:
+        """Go on with another kind of work: the count begins again."""
+        self.label, self.total, self.count = label, total, 0
+        self._began = time.monotonic()
+        if self._bar is not None:
+            self._bar.remove_task(self._task)
+            self._task = self._bar.add_task(label, total=total)
+
+    def _line(self, now: float) -> str:
+        """Return a line for a log file: how far, how fast, and how long it will take."""
+        rate = self.count / max(now - self._began, 1e-9)
+        if self.total is None:
+            return f"{self.count} {self.label}, {rate:,.0f}/s"
+        left_s = round(max(0, self.total - self.count) / max(rate, 1e-9))
+        return f"{self.count} of {self.total} {self.label}, {rate:,.0f}/s, {left_s // 60}:{left_s % 60:02} left"
 
     def _start_bar(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            ProgressColumn,
+            Task,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
         from rich.progress import Progress as Bar
+        from rich.text import Text
+
+        class _Speed(ProgressColumn):
+            def render(self, task: Task) -> Text:
+                return Text("" if task.speed is None else f"{task.speed:,.0f}/s")
 
         self._bar = Bar(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
+            _Speed(),
             TimeElapsedColumn(),
+            TimeRemainingColumn(),
             console=Console(stderr=True),
             transient=True,
         )

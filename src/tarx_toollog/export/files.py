@@ -8,6 +8,7 @@ from typing import Any, TextIO
 
 _SPLITTERS = {ord(char): f"\\u{ord(char):04x}" for char in "\u0085\u2028\u2029"}
 _BLOCK = 2**20
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode  # json.dumps makes one for each call
 
 
 def jsonl_line(value: Any) -> str:
@@ -15,8 +16,8 @@ def jsonl_line(value: Any) -> str:
 
     U+0085, U+2028 and U+2029 are escaped: ``str.splitlines`` and readers built on it would break there.
     """
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(", ", ": "))
-    return text.translate(_SPLITTERS) + "\n"
+    text = _encode(value)
+    return f"{text if text.isascii() else text.translate(_SPLITTERS)}\n"
 
 
 def create_private(path: Path) -> TextIO:

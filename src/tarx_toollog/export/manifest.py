@@ -5,56 +5,61 @@ same bytes, and ``sha256sum`` tells two exports apart.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tarx_toollog._version import __version__
-from tarx_toollog.export.example import Counts, Example
-from tarx_toollog.export.files import jsonl_line, sha256_of
-from tarx_toollog.export.formats import Location
-from tarx_toollog.store.filters import Filters
+from tarx_toollog.export.files import create_private, jsonl_line, sha256_of
 from tarx_toollog.store.schema import SCHEMA_REVISION
+from tarx_toollog.store.spool import Entry, Spool, Written
 
 MANIFEST_FILE = "manifest.json"
 LINEAGE_FILE = "lineage.jsonl"
-MANIFEST_VERSION = 1
+REPORT_FILE = "REPORT.md"
+MANIFEST_VERSION = 2
 """Raised when a key changes its meaning."""
 
 
-def lineage_line(location: Location, example: Example) -> str:
-    """Return the line that links a line of a training file to the log."""
-    return jsonl_line(
-        {
-            "file": location.file,
-            "line": location.line,
-            "example_id": example.example_id,
-            "exchange_uid": example.exchange_uid,
-            "conversation_uid": example.conversation_uid,
-            "turn_no": example.turn_no,
-            "step_no": example.step_no,
+def write_lineage(folder: Path, spool: Spool) -> None:
+    """Write, for each line of each training file, where it comes from."""
+    with create_private(folder / LINEAGE_FILE) as stream:
+        for written, entry in spool.written():
+            if written.file is not None:
+                stream.write(jsonl_line(_lineage(written, entry)))
+
+
+def _lineage(written: Written, entry: Entry) -> dict[str, Any]:
+    line = {
+        "file": f"{written.format}/{written.file}",
+        "line": written.line,
+        "example_id": (entry.hash or b"").hex(),
+        "source": entry.source,
+    }
+    if entry.exchange_uid is not None:
+        line |= {
+            "exchange_uid": entry.exchange_uid,
+            "conversation_uid": entry.conversation_uid,
+            "turn_no": entry.turn_no,
+            "step_no": entry.step_no,
         }
-    )
+    if entry.file is not None:
+        line |= {"from_file": entry.file, "from_line": entry.line}
+    return line | {"n_tokens": entry.n_tokens, "n_trained_tokens": entry.n_trained, "tokens_from": entry.tokens_from}
 
 
-def manifest_text(
-    folder: Path,
-    *,
-    format_name: str,
-    filters: Filters,
-    counts: Counts,
-    gaps: Sequence[dict[str, Any]],
-    last_exchange: int,
-) -> str:
-    """Return the manifest of what lies in ``folder``."""
+def manifest_text(folder: Path, report: Mapping[str, Any], *, last_exchange: int) -> str:
+    """Return the manifest of what lies in ``folder``.
+
+    Args:
+        folder: Holds everything but the manifest.
+        report: What the export did: its configuration, counts and figures.
+        last_exchange: Key of the latest exchange when the export began.
+    """
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     manifest = {
         "manifest_version": MANIFEST_VERSION,
-        "format": format_name,
-        "unit": "step",
-        "filters": filters.as_json(),
-        "counts": counts.as_json(),
-        "gaps": {row["kind"]: row["n"] for row in gaps},
+        **report,
         "database": {"schema_revision": SCHEMA_REVISION, "last_exchange_id": last_exchange},
         "versions": {"tarx-toollog": __version__},
         "files": [

@@ -4,107 +4,242 @@ Arguments are objects, ``content`` is always a string, a key without a value is 
 tool and the call that they answer, and nothing that only the wire needed (``index``, ``refusal`` …) is left.
 Measured over the templates of 41 models, this form is right for every family that can call tools except
 DeepSeek-V3; argument *strings* are written twice by Qwen2.5 and Llama 3 and refused by newer ones.
+
+*Theory.* The steps of a dialogue repeat its history, so a history is read as a path through a tree whose edges are
+the message objects that the reader shares: what was normalised once, and its JSON text, is found again by identity.
+Which call a result answers depends on what came before it; so the place in the tree holds the calls that still wait.
 """
 
-import json
-import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tarx_toollog.canonical import content_hash, parse_arguments
-from tarx_toollog.export.example import Candidate, Dropped, Example
-
-Message = dict[str, Any]
+from tarx_toollog.canonical import parse_arguments
+from tarx_toollog.export.example import Dropped, Message, Piece
+from tarx_toollog.model import LoggedCall, Step
+from tarx_toollog.wire.chat_form import CHAT, NotChatError, chat_messages, chat_tools
 
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
 _REASONING = ("reasoning_content", "reasoning", "thinking")
+_NOT_CHAT = {"role": "role", "server_side_call": "not_native_call", "mcp_call": "not_native_call"}
 _INT64 = 2**63  # Arrow, which the trainers read JSON with, turns larger integers into rounded floats
+_LONG_NUMBER = re.compile(r"\d{19}")  # without so many digits in a row no integer is larger
+
+Clean = Callable[[Message], Message]
+"""Takes out of a message what must not be written; returns the same object when there is nothing."""
 
 
-def normalise(candidate: Candidate) -> Example:
-    """Return the example for a candidate.
+class Place:
+    """A place in a history: the messages so far in canonical form, and the calls that wait for results."""
 
-    Raises:
-        Dropped: It cannot be said in this form without loss.
+    __slots__ = ("_next", "_waiting", "is_cleaned", "parent", "pieces", "problem")
+
+    def __init__(
+        self,
+        parent: "Place | None" = None,
+        pieces: tuple[Piece, ...] = (),
+        waiting: tuple[tuple[str, str], ...] = (),
+        problem: str | None = None,
+    ) -> None:
+        self.parent = parent
+        """The place before the last message; None at the beginning."""
+        self.pieces = pieces
+        self.problem = problem
+        """Why nothing that comes after it can be written: a key of ``reasons.REASONS``."""
+        self.is_cleaned = False
+        """Whether something was taken out of the last message."""
+        self._waiting = waiting
+        self._next: dict[int, tuple[Any, Place]] = {}
+
+    def then(self, raw: Mapping[str, Any], reading: "Normaliser") -> "Place":
+        """Return the place after one more message, the same one for the same message object."""
+        known = self._next.get(id(raw))
+        if known is None:
+            known = self._next[id(raw)] = (raw, self._read(raw, reading))  # raw is kept, so that its id stays its own
+        return known[1]
+
+    def _read(self, raw: Mapping[str, Any], reading: "Normaliser") -> "Place":
+        if self.problem is not None:
+            return self
+        waiting = list(self._waiting)
+        try:
+            message = _Reading(waiting, len(self.pieces), keep_reasoning=reading.keep_reasoning).message(raw)
+            cleaned = reading.clean(message)
+            piece = written(cleaned)
+            if any(token in piece.text for token in reading.forbidden):
+                raise Dropped("special_token")
+        except Dropped as dropped:
+            return Place(self, self.pieces, problem=dropped.reason)
+        place = Place(self, (*self.pieces, piece), tuple(waiting))
+        place.is_cleaned = cleaned is not message
+        return place
+
+
+class Normaliser:
+    """Turns steps into canonical messages. One object reads one export.
+
+    Args:
+        clean: Called once for each distinct message (see ``Clean``).
+        clean_tool: The same for tool definitions.
+        keep_reasoning: Write what the model thought as ``reasoning_content``.
+        forbidden: Control tokens of the chat template: text that holds one would end a message, or begin another.
     """
-    step = candidate.step
-    output = step.output or {}
-    history = _History()
-    for raw in step.messages:
-        history.add(raw, "history_arguments")
-    history.add({"role": "assistant", **output}, "invalid_arguments")
-    target = history.messages[-1]
-    _require_same_calls(target, candidate)
-    row: dict[str, Any] = {"messages": history.messages}
-    if tools := [_tool(raw) for raw in step.tools]:
-        row["tools"] = tools
-    require_writable(row)
-    return Example(
-        example_id=content_hash("example", row).hex(),
-        row=row,
-        conversation_uid=candidate.conversation_uid,
-        turn_no=candidate.turn_no,
-        step_no=step.step_no,
-        exchange_uid=step.exchange_uid,
-        notes=("reasoning_left_out",) if any(output.get(key) for key in _REASONING) else (),
-    )
+
+    def __init__(
+        self,
+        clean: Clean = lambda message: message,
+        *,
+        clean_tool: Clean = lambda tool: tool,
+        keep_reasoning: bool = False,
+        forbidden: frozenset[str] = frozenset(),
+    ) -> None:
+        self.clean = clean
+        self.clean_tool = clean_tool
+        self.keep_reasoning = keep_reasoning
+        self.forbidden = forbidden
+        self._root = Place()
+        self._conversation: str | None = None
+        self._tools: dict[int, tuple[Any, Piece | None]] = {}
+
+    def begin(self, conversation_uid: str) -> None:
+        """Say whose steps come next: the tree of another dialogue is forgotten."""
+        if conversation_uid != self._conversation:
+            self._root, self._conversation = Place(), conversation_uid
+
+    def history(self, step: Step) -> Place:
+        """Return the place where the model was asked.
+
+        Raises:
+            Dropped: The history cannot be said in this form without loss.
+        """
+        return self._walk(self._root, self._chat(step.protocol, step.messages), "history_arguments")
+
+    def answered(self, step: Step) -> Place:
+        """Return the place after the model's answer, which is the last of its ``pieces``.
+
+        Raises:
+            Dropped: The history or the answer cannot be said in this form without loss.
+        """
+        place, output = self.history(step), step.output or {}
+        if step.protocol == CHAT:
+            said: Sequence[Mapping[str, Any]] = [output if "role" in output else {"role": "assistant", **output}]
+        else:
+            said = self._chat(step.protocol, [*step.messages, output])[len(place.pieces) :]
+        if len(said) != 1:
+            raise Dropped("not_native_call")
+        answered = self._walk(place, said, "invalid_arguments")
+        read = answered.pieces[-1].value
+        if answered.is_cleaned:  # the log has the calls as they were
+            read = _Reading([], 0, keep_reasoning=False).message(said[0])
+        _require_same_calls(read, step.tool_calls)
+        return answered
+
+    def tools(self, step: Step) -> Piece | None:
+        """Return the offered functions; None when there were none.
+
+        Raises:
+            Dropped: One of them is no function.
+        """
+        known = self._tools.get(id(step.tools))
+        if known is None:
+            known = self._tools[id(step.tools)] = (step.tools, self._read_tools(step))
+        return known[1]
+
+    def _walk(self, place: Place, raws: Sequence[Mapping[str, Any]], bad_arguments: str) -> Place:
+        for raw in raws:
+            place = place.then(raw, self)
+        if place.problem is not None:
+            raise Dropped(bad_arguments if place.problem == "arguments" else place.problem)
+        return place
+
+    def _chat(self, protocol: str, raws: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+        if protocol == CHAT:
+            return raws
+        try:
+            return chat_messages(protocol, raws)
+        except NotChatError as error:
+            raise Dropped(_NOT_CHAT.get(error.reason, "not_text")) from error
+
+    def _read_tools(self, step: Step) -> Piece | None:
+        try:
+            found = [self.clean_tool(_tool(raw)) for raw in chat_tools(step.protocol, step.tools)]
+        except NotChatError as error:
+            raise Dropped("tools") from error
+        return written(found) if found else None
 
 
-def require_writable(row: Mapping[str, Any]) -> None:
-    """Let a row pass that JSON, UTF-8 and Arrow carry without a change.
+def has_reasoning(step: Step) -> bool:
+    """Say whether the model thought before it answered."""
+    return any((step.output or {}).get(key) for key in _REASONING)
+
+
+def written(value: Any) -> Piece:
+    """Return a value with its text, if JSON, UTF-8 and Arrow carry it without a change.
 
     Raises:
         Dropped: It holds half a character, NaN, Infinity, or an integer beyond 64 bits.
     """
-    waiting: list[Any] = [row]
+    try:
+        piece = Piece(value)
+    except UnicodeEncodeError as error:
+        raise Dropped("lone_surrogate") from error
+    except ValueError as error:
+        raise Dropped("number") from error
+    if _LONG_NUMBER.search(piece.text) and not _is_within_64_bits(value):
+        raise Dropped("number")
+    return piece
+
+
+def _is_within_64_bits(value: Any) -> bool:
+    waiting: list[Any] = [value]
     while waiting:
         value = waiting.pop()
         if isinstance(value, Mapping):
-            waiting.extend(value.keys())
             waiting.extend(value.values())
         elif isinstance(value, list):
             waiting.extend(value)
-        elif isinstance(value, str):
-            if not _is_unicode(value):
-                raise Dropped("lone_surrogate")
-        elif isinstance(value, int | float) and not _is_exact(value):
-            raise Dropped("number")
+        elif isinstance(value, int) and not -_INT64 <= value < _INT64:
+            return False
+    return True
 
 
-class _History:
-    """Messages in the making: remembers which calls still wait for their results."""
+class _Reading:
+    """Reads one message; ``waiting`` are the calls that still wait for their results, and is changed."""
 
-    def __init__(self) -> None:
-        self.messages: list[Message] = []
-        self._waiting: list[tuple[str, str]] = []
+    def __init__(self, waiting: list[tuple[str, str]], position: int, *, keep_reasoning: bool) -> None:
+        self._waiting = waiting
+        self._position = position
+        self._keep_reasoning = keep_reasoning
 
-    def add(self, raw: Mapping[str, Any], bad_arguments: str) -> None:
+    def message(self, raw: Mapping[str, Any]) -> Message:
         role = _ROLES.get(str(raw.get("role")))
         if role is None or raw.get("function_call"):
             raise Dropped("role" if role is None else "not_native_call")
         if role == "tool":
-            self.messages.append(self._result(raw))
-            return
+            return self._result(raw)
         message: Message = {"role": role, "content": _text(raw.get("content"))}
-        if role == "assistant" and raw.get("tool_calls"):
-            message["tool_calls"] = self._calls(raw["tool_calls"], bad_arguments)
-        self.messages.append(message)
+        if role == "assistant":
+            thought = next((raw[key] for key in _REASONING if isinstance(raw.get(key), str)), "")
+            if thought and self._keep_reasoning:
+                message["reasoning_content"] = thought
+            if raw.get("tool_calls"):
+                message["tool_calls"] = self._calls(raw["tool_calls"])
+        return message
 
-    def _calls(self, raws: Any, bad_arguments: str) -> list[Message]:
+    def _calls(self, raws: Any) -> list[Message]:
         if not isinstance(raws, list):
-            raise Dropped(bad_arguments)
+            raise Dropped("arguments")
         calls: list[Message] = []
-        self._waiting = []
+        self._waiting.clear()
         for ordinal, raw in enumerate(raws):
             function = raw.get("function") if isinstance(raw, Mapping) else None
             if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
                 raise Dropped("not_native_call")
             call_id = raw.get("id")
             if not isinstance(call_id, str) or not call_id or call_id in (known for known, _ in self._waiting):
-                call_id = f"call_{len(self.messages)}_{ordinal}"
+                call_id = f"call_{self._position}_{ordinal}"
             self._waiting.append((call_id, function["name"]))
-            arguments = _arguments(function.get("arguments"), bad_arguments)
-            named = {"name": function["name"], "arguments": arguments}
+            named = {"name": function["name"], "arguments": _arguments(function.get("arguments"))}
             calls.append({"id": call_id, "type": "function", "function": named})
         return calls
 
@@ -136,14 +271,14 @@ def _text(content: Any) -> str:
     return "\n".join(texts)
 
 
-def _arguments(value: Any, reason: str) -> dict[str, Any]:
+def _arguments(value: Any) -> dict[str, Any]:
     if isinstance(value, dict):  # some servers send the object itself
         return value
     parsed = parse_arguments(value) if isinstance(value, str) else None
     if value is None:
         return {}
     if parsed is None or parsed.value is None:
-        raise Dropped(reason)
+        raise Dropped("arguments")
     return parsed.value
 
 
@@ -155,27 +290,10 @@ def _tool(raw: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "function", "function": {key: value for key, value in function.items() if value is not None}}
 
 
-def _require_same_calls(target: Message, candidate: Candidate) -> None:
-    """Hold the target against the call rows, which is what the verdicts were given on."""
-    if not target["content"].strip() and not target.get("tool_calls"):
+def _require_same_calls(answer: Message, calls: Sequence[LoggedCall]) -> None:
+    """Hold the answer against the call rows, which is what the verdicts were given on."""
+    if not answer["content"].strip() and not answer.get("tool_calls"):
         raise Dropped("no_answer")
-    written = [(call["function"]["name"], call["function"]["arguments"]) for call in target.get("tool_calls", ())]
-    logged = [(call.name, parse_arguments(call.arguments).value) for call in candidate.step.tool_calls]
-    if _as_text(written) != _as_text(logged):
+    written = [(call["function"]["name"], call["function"]["arguments"]) for call in answer.get("tool_calls", ())]
+    if written != [(call.name, parse_arguments(call.arguments).value) for call in calls]:
         raise Dropped("calls_differ")
-
-
-def _as_text(calls: Sequence[tuple[str, Any]]) -> str:
-    return json.dumps(calls, sort_keys=True)
-
-
-def _is_exact(value: Any) -> bool:
-    return math.isfinite(value) if isinstance(value, float) else -_INT64 <= value < _INT64
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True

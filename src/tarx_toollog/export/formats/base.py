@@ -1,35 +1,74 @@
 """What an export format is."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from tarx_toollog.export.example import Example
+from tarx_toollog.export.example import Row, Summary, Task, Unit
 
 
 class Location(NamedTuple):
-    """Where an example was written."""
+    """Where a row was written."""
 
     file: str
-    """Relative to the export's folder, with ``/``."""
+    """Relative to the format's folder, with ``/``."""
     line: int
     """From 1."""
 
 
-class FormatWriter(Protocol):
-    """Writes the examples of one export into its folder."""
+@dataclass(frozen=True, slots=True)
+class FormatOptions:
+    """What a person asked for, as far as formats care."""
 
-    def add(self, example: Example) -> Location:
-        """Write one example and say where it stands."""
+    task: Task = "sft"
+    unit: Unit = "step"
+    base_model: str = "Qwen/Qwen2.5-7B-Instruct"
+    """The model to fine-tune: a name on the Hugging Face hub or a folder. It stands in generated configurations."""
+    template: str | None = None
+    """Text of the chat template that is served, where it is known."""
+    template_tokens: Mapping[str, str] = field(default_factory=dict)
+    """Special tokens that it names: ``bos_token``, ``eos_token``."""
+    template_variables: Mapping[str, Any] = field(default_factory=dict)
+    """More variables to render it with: ``enable_thinking`` …"""
+    parquet: bool = False
+    """Write Parquet beside the JSONL files, where the format's readers take it."""
+    build_name: str = "dataset"
+    """Name of this build of the dataset."""
+    upstream: str = "http://127.0.0.1:11435"
+    """Base URL of the model server."""
+    seed: int = 0
+
+
+class FormatWriter(Protocol):
+    """Writes the rows of one export into its folder. Rows come by split, and within a split from short to long."""
+
+    def add(self, row: Row) -> Location:
+        """Write one row and say where it stands.
+
+        Raises:
+            Dropped: The format cannot say it; the pipeline counts that.
+        """
+
+    def finish(self, summary: Summary) -> None:
+        """Write what has to stand beside the rows: cards, configurations, scripts. Called once, when all went well."""
 
     def close(self) -> None:
-        """Finish all files; nothing is added any more. Called also when the export fails."""
+        """Close all files. Called also when the export fails."""
 
 
 class ExportFormat(Protocol):
-    """A kind of training file, for one consumer."""
+    """A kind of training files, for one consumer."""
 
     name: str
     about: str
+    tasks: frozenset[Task]
+    """What it can be used for."""
+    units: frozenset[Unit]
 
-    def writer(self, folder: Path) -> FormatWriter:
-        """Return a writer into ``folder``, which exists and is empty."""
+    def writer(self, folder: Path, options: FormatOptions) -> FormatWriter:
+        """Return a writer into ``folder``, which exists and is empty.
+
+        Raises:
+            ConfigError: The options do not fit the format.
+        """

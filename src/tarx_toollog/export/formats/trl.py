@@ -1,50 +1,51 @@
-"""``trl``: conversational ``messages`` + ``tools``, arguments as objects, one row per step of the model.
+"""``trl``: a Hugging Face dataset for TRL's trainers, with a script that trains.
 
-Read by TRL's SFTTrainer and by anything that loads a Hugging Face dataset. The dataset card states the type of
-every column. Without it, Arrow infers types from the first rows: keys of one tool's arguments appear as ``null``
-in the calls of every other, strings that look like dates become dates, and a column that is a number in one row
-and text in another fails to load.
+One row a step: ``prompt`` (messages), ``completion`` (one message), ``tools``. One row a turn: ``messages`` and
+``tools``; TRL then learns every answer of the assistant, so that a row with an answer that must not be learned is
+refused. ``dpo`` has ``prompt``, ``chosen``, ``rejected``; ``kto`` has ``prompt``, ``completion``, ``label``.
+
+``tools`` is a string of JSON, which all of TRL's trainers read; ``export.formats.hf`` says why there is ``load.py``.
+
+Format: https://huggingface.co/docs/trl/dataset_formats, TRL 1.16.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from tarx_toollog.export.example import Example
-from tarx_toollog.export.files import create_private, jsonl_line, write_private
-from tarx_toollog.export.formats.base import FormatWriter, Location
+from tarx_toollog.errors import ConfigError
+from tarx_toollog.export.example import Dropped, Row, Summary, Task, Unit
+from tarx_toollog.export.files import write_private
+from tarx_toollog.export.formats.base import FormatOptions, Location
+from tarx_toollog.export.formats.hf import HfFiles, Kind, length_limit, script
+from tarx_toollog.export.formats.jsonl import check_fits, learned_places
 
-DATA_FILE = "data/train.jsonl"
+_COLUMNS: Mapping[Task, Mapping[str, Kind]] = {
+    "sft": {"prompt": "objects", "completion": "objects", "tools": "text"},
+    "dpo": {"prompt": "objects", "chosen": "objects", "rejected": "objects", "tools": "text"},
+    "kto": {"prompt": "objects", "completion": "objects", "label": "flag", "tools": "text"},
+}
+_TRAJECTORY: Mapping[str, Kind] = {"messages": "objects", "tools": "text"}
 
-CARD = """\
----
-configs:
-- config_name: default
-  data_files:
-  - split: train
-    path: data/train.jsonl
-dataset_info:
-- config_name: default
-  features:
-  - name: messages
-    list: json
-  - name: tools
-    list: json
----
+_ROWS: Mapping[Task, str] = {
+    "sft": "`completion` is one answer of the model, `prompt` everything that it saw before",
+    "dpo": "`chosen` is a better answer than `rejected`; `prompt` is everything that the model saw before",
+    "kto": "`label` says whether `completion` is a good answer; `prompt` is everything that the model saw before",
+}
 
+_ABOUT = """
 # Tool-calling examples
 
-Written by tarx-toollog from logged traffic of a local model. Each row is one answer of the model:
-`messages` is the exact history that it saw, and the last message is what it answered; `tools` are the functions
-that it was offered. Arguments of calls are objects. Train on the last message only:
+Written by tarx-toollog from logged traffic of a local model. {rows}. `tools` are the functions that were
+offered, as a string of JSON. Arguments of calls are objects.
 
-```python
-from datasets import load_dataset
-dataset = load_dataset(".", split="train")  # needs datasets >= 5
-dataset = dataset.map(lambda row: {"prompt": row["messages"][:-1], "completion": row["messages"][-1:]},
-                      remove_columns="messages")
-```
+    python {task}.py            # trains; needs: pip install 'trl>=1.16' peft
 
-`manifest.json` says how the rows were chosen and why others were left out; `lineage.jsonl` says which exchange of
-the log each line comes from.
+In programs of your own, read the rows with `load.py`:
+
+    from load import rows, dataset
+
+`datasets.load_dataset` reads this folder as well, from version 4.7 on; but it changes decimal numbers in arguments
+(0.7 becomes 0.7000000000000001), and then the model learns these.
 """
 
 
@@ -52,27 +53,89 @@ class TrlFormat:
     """The format, as the registry holds it."""
 
     name = "trl"
-    about = "TRL / Hugging Face: messages + tools, arguments as objects, one row per answer"
+    about = "TRL / Hugging Face: prompt + completion + tools, dataset card, and a script that trains"
+    tasks: frozenset[Task] = frozenset({"sft", "dpo", "kto"})
+    units: frozenset[Unit] = frozenset({"step", "trajectory"})
 
-    def writer(self, folder: Path) -> FormatWriter:
-        """Return a writer into ``folder``."""
-        return TrlWriter(folder)
+    def writer(self, folder: Path, options: FormatOptions) -> "TrlWriter":
+        """Return a writer into ``folder``.
+
+        Raises:
+            ConfigError: Preferences over whole turns, or Parquet without pyarrow.
+        """
+        check_fits(self, options)
+        if options.task != "sft" and options.unit == "trajectory":
+            raise ConfigError("preferences are about single answers", hint="use --unit step")
+        return TrlWriter(folder, options)
 
 
 class TrlWriter:
-    """Writes ``data/train.jsonl`` and the dataset card."""
+    """Writes ``data/*.jsonl``, the dataset card, ``load.py``, and ``sft.py``, ``dpo.py`` or ``kto.py``."""
 
-    def __init__(self, folder: Path) -> None:
-        write_private(folder / "README.md", CARD)
-        self._stream = create_private(folder / DATA_FILE)
-        self._lines = 0
+    def __init__(self, folder: Path, options: FormatOptions) -> None:
+        self._folder = folder
+        self._options = options
+        columns = _TRAJECTORY if options.unit == "trajectory" else _COLUMNS[options.task]
+        self._files = HfFiles(folder, columns, options)
 
-    def add(self, example: Example) -> Location:
-        """Write one line."""
-        self._stream.write(jsonl_line(example.row))
-        self._lines += 1
-        return Location(DATA_FILE, self._lines)
+    def add(self, row: Row) -> Location:
+        """Write one line.
+
+        Raises:
+            Dropped: It holds an answer that must not be learned, or lacks what the task compares.
+        """
+        if self._options.unit == "trajectory":
+            return self._files.add(row, {"messages": all_learned(row), "tools": row.tools_text})
+        return self._files.add(row, step_cells(row, self._options.task))
+
+    def finish(self, summary: Summary) -> None:
+        """Write the card and, where there is anything to train on, the script."""
+        task = self._options.task
+        rows = "Each row is one turn of a dialogue" if self._options.unit == "trajectory" else f"{_ROWS[task]}"
+        self._files.finish(_ABOUT.format(rows=rows, task=task))
+        if self._files.has_training_rows:
+            values = {
+                "MODEL": self._options.base_model,
+                "MAX_TOKENS": summary.max_tokens,
+                "MAX_LENGTH": length_limit(self._files.longest),
+                "SEED": self._options.seed,
+            }
+            write_private(self._folder / f"{task}.py", script(f"trl_{task}.py.txt", values))
 
     def close(self) -> None:
-        """Close the file."""
-        self._stream.close()
+        """Close all files."""
+        self._files.close()
+
+
+def step_cells(row: Row, task: Task) -> dict[str, str | None]:
+    """Return the JSON text of each column of a row that learns its last message.
+
+    Raises:
+        Dropped: It learns another message, or lacks what the task compares.
+    """
+    if not row.is_only_last_learned:
+        raise Dropped("needs_mask")
+    cells: dict[str, str | None] = {"prompt": row.prompt_text}
+    if task == "dpo":
+        if row.rejected_text is None:
+            raise Dropped("format_cannot_say")
+        cells |= {"chosen": f"[{row.answer_text}]", "rejected": f"[{row.rejected_text}]"}
+    else:
+        cells["completion"] = f"[{row.answer_text}]"
+    if task == "kto":
+        if row.label is None:
+            raise Dropped("format_cannot_say")
+        cells["label"] = "true" if row.label else "false"
+    return cells | {"tools": row.tools_text}
+
+
+def all_learned(row: Row) -> str:
+    """Return all messages as JSON text, where every answer among them is to be learned.
+
+    Raises:
+        Dropped: One is not.
+    """
+    answers = {place for place, message in enumerate(row.messages) if message["role"] == "assistant"}
+    if answers != learned_places(row):
+        raise Dropped("needs_mask")
+    return row.messages_text

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tarx_toollog.export.example import REASONS, Counts, Dropped
-from tarx_toollog.export.select import candidates, require_target
-from tarx_toollog.model import LoggedCall, Outcome, Step, Trajectory
+from tarx_toollog.export.gate import GateOptions, problem_of
+from tarx_toollog.export.reasons import REASONS
+from tarx_toollog.model import Label, LoggedCall, Outcome, Step
 
 CALL = LoggedCall(
     uid="u",
@@ -40,12 +40,8 @@ STEP = Step(
 )
 
 
-def reason_for(step: Step) -> str | None:
-    try:
-        require_target(step)
-    except Dropped as dropped:
-        return dropped.reason
-    return None
+def reason_for(step: Step, **options: Any) -> str | None:
+    return problem_of(step, GateOptions(**options))
 
 
 def test_a_step_in_which_all_went_well_is_a_target() -> None:
@@ -72,11 +68,14 @@ def test_an_exchange_that_did_not_complete_is_never_a_target(outcome: Outcome) -
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"protocol": "unknown"}, "other_protocol"),
         ({"params": {"n": 2}}, "several_answers"),
         ({"finish_reason": "length"}, "cut_by_length"),
         ({"finish_reason": "content_filter"}, "cut_by_length"),
         ({"output": None}, "no_answer"),
+        ({"truncation": "suspected"}, "truncated_context"),
+        ({"labels": (Label("quality", value_num=-1.0),)}, "labelled_bad"),
+        ({"labels": (Label("quality", value_text="Wrong"),)}, "labelled_bad"),
+        ({"labels": (Label("quality", correction={"content": "No."}),)}, "labelled_bad"),
     ],
 )
 def test_an_answer_that_is_not_whole_is_never_a_target(change: dict[str, Any], reason: str) -> None:
@@ -93,6 +92,7 @@ def test_an_answer_that_is_not_whole_is_never_a_target(change: dict[str, Any], r
         ({"offered": False}, "tool_not_offered"),
         ({"schema_state": "fail"}, "schema_failure"),
         ({"result_is_error": True}, "error_result"),
+        ({"labels": (Label("quality", value_text="bad"),)}, "labelled_bad"),
     ],
 )
 def test_one_bad_call_among_good_ones_spoils_the_step(change: dict[str, Any], reason: str) -> None:
@@ -100,19 +100,22 @@ def test_one_bad_call_among_good_ones_spoils_the_step(change: dict[str, Any], re
     assert reason in REASONS
 
 
-def test_each_step_of_a_turn_is_a_candidate() -> None:
-    trajectory = Trajectory("conv", 3, (STEP, replace(STEP, step_no=2)), "f", "answered")
+def test_good_labels_and_none_let_a_step_pass() -> None:
+    liked = replace(STEP, labels=(Label("quality", value_num=1.0), Label("quality", value_text="good")))
 
-    found = [(item.conversation_uid, item.turn_no, item.step.step_no) for item in candidates(trajectory)]
+    assert reason_for(liked) is None
+    assert reason_for(liked, min_feedback=2.0) == "labelled_bad"
 
-    assert [("conv", 3, 1), ("conv", 3, 2)] == found
+
+def test_a_verdict_on_the_conversation_counts_for_its_steps() -> None:
+    assert problem_of(STEP, GateOptions(), [Label("quality", value_text="bad")]) == "labelled_bad"
 
 
-def test_counts_are_written_in_a_fixed_order_without_zeros() -> None:
-    counts = Counts(trajectories=1, steps=3, examples=1)
-    counts.dropped.update(["duplicate", "not_completed"])
+def test_a_call_without_a_result_is_left_out_when_results_are_required() -> None:
+    unseen = replace(STEP, tool_calls=(replace(CALL, result_text=None, result_is_error=None),))
 
-    assert ["not_completed", "duplicate"] == list(counts.as_json()["dropped"])
+    assert reason_for(unseen, require_result=True) == "no_result"
+    assert reason_for(STEP, require_result=True) is None
 
 
 def test_the_documentation_explains_every_reason_and_no_other() -> None:

@@ -1,0 +1,158 @@
+"""Between the passes: everything that cannot be decided about one example without knowing the others.
+
+In order: what is too long, equal rows, nearly equal rows, splits, the mix. Each looks only at what the ones before it
+left. Texts are not read; what is kept of an example in memory is a few numbers.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from tarx_toollog.export import mix
+from tarx_toollog.export.accounting import Accounting
+from tarx_toollog.export.balance import BalanceSpec, parse_balance
+from tarx_toollog.export.clusters import Quality, UnionFind, keep_best
+from tarx_toollog.export.near import NearIndex
+from tarx_toollog.export.options import ExportOptions
+from tarx_toollog.export.prior import Prior
+from tarx_toollog.export.splitting import CONFLICT, NONE, Item, assign, split_of_name
+from tarx_toollog.store.spool import Decision, Entry, Spool
+
+if TYPE_CHECKING:
+    from tarx_toollog.export.example import Source, Split
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What came of it, in figures."""
+
+    accounting: dict[str, Any]
+    """Of the training split (``accounting.Accounting``)."""
+    weights: dict[str, float]
+    """Weight of each source, those that were found for shares included."""
+    tables: str
+    """The accounting as Markdown tables."""
+
+
+def decide(spool: Spool, options: ExportOptions, near: NearIndex | None, prior: Prior) -> Decided:
+    """Decide everything, in the spool.
+
+    Args:
+        spool: Filled.
+        options: What was asked for.
+        near: The documents of the examples by their keys; None when near duplicates are kept.
+        prior: What the parent build decided.
+
+    Raises:
+        ConfigError: The mix cannot be read or reached.
+    """
+    spool.drop_longer(options.max_tokens)
+    if options.exact:
+        spool.drop_duplicates()
+    if near is not None:
+        _drop_near(spool, near, options.near or 1.0, prior)
+    _split(spool, options, _Groups(spool), prior)
+    return _mix(spool, options)
+
+
+class _Groups:
+    """Which examples belong together because their sources say so: the paraphrases of one question."""
+
+    def __init__(self, spool: Spool) -> None:
+        self.sets = UnionFind(spool.n_entries + 1)
+        self.is_member = bytearray(spool.n_entries + 1)
+        first: dict[str, int] = {}
+        for entry in spool.entries(only_grouped=True):
+            known = first.setdefault(entry.group or "", entry.key)
+            self.sets.union(known, entry.key)
+            self.is_member[known] = self.is_member[entry.key] = 1
+
+    def of(self, key: int) -> int:
+        """Return the number of the group of an example, ``NONE`` when it stands alone."""
+        return self.sets.find(key) if self.is_member[key] else NONE
+
+
+def _drop_near(spool: Spool, near: NearIndex, threshold: float, prior: Prior) -> None:
+    """Leave out what is nearly the same as something better. What is kept is unlike, so that splits need not care."""
+    is_in = bytearray(spool.n_entries + 1)
+    for entry in spool.entries():
+        is_in[entry.key] = 1
+    alike = UnionFind(spool.n_entries + 1)
+    members: set[int] = set()
+    for one, other, _ in near.pairs(threshold, is_in.__getitem__):
+        alike.union(one, other)
+        members |= {one, other}
+    if not members:
+        return
+    qualities = {entry.key: _quality(entry, prior) for entry in spool.entries() if entry.key in members}
+
+    def is_alike(one: int, other: int) -> bool:
+        return near.similarity(one, other) >= threshold
+
+    spool.decide(
+        Decision(key, reason="near_duplicate")
+        for component in alike.components()
+        for key in keep_best(component, qualities.__getitem__, is_alike)[1]
+    )
+
+
+def _quality(entry: Entry, prior: Prior) -> Quality:
+    label = (entry.quality > 0) - (entry.quality < 0)
+    return Quality(prior.of_example(entry.hash) is not None, label, entry.started_at or 0.0)
+
+
+def _split(spool: Spool, options: ExportOptions, groups: _Groups, prior: Prior) -> None:
+    moment = None if options.split_at is None else options.split_at.timestamp()
+    assigned = assign(_items(spool.entries(), groups, prior), time=moment)
+    spool.decide(
+        Decision(key, reason=CONFLICT)
+        if split is None
+        else Decision(key, split, reason="eval_conversation" if split == "eval" and not options.includes_eval else None)
+        for key, split in assigned
+    )
+
+
+def _items(entries: Iterable[Entry], groups: _Groups, prior: Prior) -> Iterator[Item]:
+    numbers: dict[str, int] = {}
+    for entry in entries:
+        uid = entry.conversation_uid
+        if uid is None:
+            home = split_of_name(entry.group or (entry.hash or b"").hex())
+        else:
+            home = prior.of_conversation(uid) or cast("Split", entry.registry or "train")
+        yield Item(
+            key=entry.key,
+            home=home,
+            conversation=NONE if uid is None else numbers.setdefault(uid, len(numbers)),
+            cluster=groups.of(entry.key),
+            started_at=entry.started_at,
+            prior=prior.of_example(entry.hash),
+        )
+
+
+def _mix(spool: Spool, options: ExportOptions) -> Decided:
+    balance = parse_balance(options.balance, negatives=options.negatives, max_steps=options.max_steps)
+    asked, weights = mix.parse_mix(options.mix), {}
+    if asked or balance != BalanceSpec():
+        mixed = mix.decide(map(_meta, spool.entries()), asked, balance, options.seed)
+        spool.decide(Decision(kept.key, None, kept.copies, kept.reason) for kept in mixed if kept.copies != 1)
+        weights = {str(source): round(weight, 4) for source, weight in mixed.weights.items()}
+    accounting = Accounting()
+    for entry in spool.entries():
+        if entry.split == "train":
+            accounting.add(_meta(entry), entry.copies)
+    return Decided(accounting.as_json(), weights, accounting.as_text())
+
+
+def _meta(entry: Entry) -> mix.Meta:
+    return mix.Meta(
+        key=entry.key,
+        hash=entry.hash or b"",
+        source=cast("Source", entry.source),
+        split=cast("Split", entry.split),
+        n_trained=entry.n_trained or 0,
+        calls=tuple(entry.calls.split(">")) if entry.calls else (),
+        has_tools=entry.n_offered > 0,
+        step_no=entry.step_no or 1,
+        conversation=entry.conversation_uid,
+    )

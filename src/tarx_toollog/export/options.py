@@ -1,0 +1,129 @@
+"""What a person can ask of an export, in one object that manifests and the database keep."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from tarx_toollog.errors import ConfigError
+from tarx_toollog.export.example import Task, Unit
+from tarx_toollog.export.gate import GateOptions
+from tarx_toollog.store.filters import Filters
+
+Overlong = Literal["drop", "trim-turns", "trim-results"]
+
+MAX_TOKENS = 25_000
+"""Default limit of a row: the context of 32,768 less room for what a template or another tokenizer adds."""
+NEAR = 0.8
+"""Default similarity from which two examples are nearly the same."""
+BASE_MODEL = "Qwen/Qwen2.5-7B-Instruct"
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOptions:
+    """Everything that decides what an export writes."""
+
+    formats: tuple[str, ...] = ("mlx",)
+    task: Task = "sft"
+    unit: Unit = "step"
+    filters: Filters = field(default_factory=Filters)
+    gate: GateOptions = field(default_factory=GateOptions)
+    keep_reasoning: bool = False
+    redact: Literal["off", "secrets", "all"] = "all"
+    redact_rules: Path | None = None
+    near: float | None = NEAR
+    """Similarity from which rows are nearly the same; None keeps all but equal ones."""
+    exact: bool = True
+    """Leave out rows that are there already."""
+    decontaminate: bool = True
+    """Leave out what is in, or near to, a replay scenario or a conversation kept for evaluation."""
+    variants: tuple[str, ...] = ()
+    """Replay runs whose answers are mined for pairs; what they asked is then no secret of the evaluation."""
+    max_tokens: int = MAX_TOKENS
+    overlong: Overlong = "drop"
+    split_at: datetime | None = None
+    """Split by time instead of by the registry: what began before goes to train, the rest to dev."""
+    mix: str | None = None
+    balance: str | None = None
+    negatives: float | None = None
+    max_steps: int | None = None
+    """At most so many examples of one conversation."""
+    identity: tuple[Path, ...] = ()
+    summaries: tuple[Path, ...] = ()
+    synthetic: tuple[Path, ...] = ()
+    own_name: str = "TARX"
+    """The name that the model is to know itself by."""
+    own_author: str | None = None
+    """Who makes it, as its answers may say."""
+    template: str | None = None
+    """Where the chat template comes from: ``server`` (of the build that answered), or the path of a file."""
+    base_model: str = BASE_MODEL
+    parquet: bool = False
+    parent: str | None = None
+    """An earlier build whose assignments are kept."""
+    name: str | None = None
+    """Name of the build; the next free of v1, v2 …"""
+    replace_build: bool = False
+    """Take the name also from a build that is still being written: right when its process was killed."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.formats:
+            raise ConfigError("no format is chosen", hint="name one with --for; `toollog export formats` lists them")
+        files = self.identity or self.summaries or self.synthetic
+        if files and self.task != "sft":
+            raise ConfigError(
+                f"files of examples hold no preferences: they cannot be used for {self.task}",
+                hint="leave --identity, --summaries and --synthetic out, or --task",
+            )
+        if self.variants and self.task != "dpo":
+            raise ConfigError("--variants gives pairs, which only dpo learns", hint="add --task dpo")
+        if self.max_tokens < 1:
+            raise ConfigError(f"--max-tokens must be 1 or more, not {self.max_tokens}", hint="the default is 25000")
+        if self.near is not None and not 0 < self.near <= 1:
+            raise ConfigError(f"--near must lie between 0 and 1, not {self.near}", hint="--near off keeps all")
+
+    @property
+    def includes_eval(self) -> bool:
+        """Whether somebody asked for conversations that are kept for evaluation, too."""
+        return "eval" in self.filters.splits
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what differs from the defaults, in a fixed order; files by name, since folders belong to a machine."""
+        values: dict[str, Any] = {
+            "formats": list(self.formats),
+            "task": self.task,
+            "unit": self.unit,
+            "filters": self.filters.as_json(),
+            "require_result": self.gate.require_result,
+            "min_feedback": self.gate.min_feedback,
+            "keep_reasoning": self.keep_reasoning,
+            "redact": self.redact,
+            "redact_rules": _name(self.redact_rules),
+            "exact": self.exact,
+            "near": self.near,
+            "decontaminate": self.decontaminate,
+            "variants": list(self.variants),
+            "max_tokens": self.max_tokens,
+            "overlong": self.overlong,
+            "split_at": None if self.split_at is None else self.split_at.isoformat(),
+            "mix": self.mix,
+            "balance": self.balance,
+            "negatives": self.negatives,
+            "max_steps": self.max_steps,
+            "identity": [path.name for path in self.identity],
+            "summaries": [path.name for path in self.summaries],
+            "synthetic": [path.name for path in self.synthetic],
+            "own_name": self.own_name,
+            "own_author": self.own_author,
+            "template": self.template,
+            "base_model": self.base_model,
+            "parquet": self.parquet,
+            "parent": self.parent,
+            "seed": self.seed,
+        }
+        return {name: value for name, value in values.items() if value not in (None, [], {})}
+
+
+def _name(path: Path | None) -> str | None:
+    return None if path is None else path.name

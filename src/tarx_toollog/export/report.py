@@ -1,0 +1,215 @@
+"""What an export did, in figures: for ``--json``, the manifest, the terminal and ``REPORT.md``."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tarx_toollog.export.reasons import REASONS, STAGES
+from tarx_toollog.export.write import FormatCounts
+from tarx_toollog.store.spool import Spool
+
+_BOUNDS = (512, 1024, 2048, 4096, 8192, 16_384, 32_768)
+_COUNT = "SELECT source, reason, COUNT(*) FROM entry GROUP BY source, reason"
+_SPLITS = (
+    "SELECT split, COUNT(*), COUNT(DISTINCT conversation_uid) FROM entry "
+    "WHERE reason IS NULL AND copies > 0 GROUP BY split ORDER BY split"
+)
+_TOKENS = (
+    "SELECT MIN(n_tokens), MAX(n_tokens), SUM(n_tokens), SUM(n_trained), COUNT(*) FROM entry "
+    "WHERE reason IS NULL AND copies > 0"
+)
+_FROM = "SELECT tokens_from, COUNT(*) FROM entry WHERE reason IS NULL GROUP BY tokens_from ORDER BY tokens_from"
+
+
+@dataclass(frozen=True, slots=True)
+class StageCount:
+    """One stage: what came in, what went on, and why the rest did not."""
+
+    stage: str
+    n_in: int
+    n_out: int
+    dropped: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ExportReport:
+    """What an export did, or, in a dry run, would have done."""
+
+    build: str | None
+    """Name of the build in the database; None when it was not recorded."""
+    out: Path
+    config: Mapping[str, Any]
+    stages: tuple[StageCount, ...]
+    sources: Mapping[str, int]
+    """Examples by source, refused ones included."""
+    splits: Mapping[str, Mapping[str, int]]
+    """By split: examples and conversations."""
+    tokens: Mapping[str, Any]
+    accounting: Mapping[str, Any] = field(default_factory=dict)
+    """Of the training split: rows and trained tokens by source, tool and place in the chain."""
+    tables: str = ""
+    """The same as Markdown tables."""
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """Weight of each source in the mix."""
+    template_hash: str | None = None
+    """Content hash of the chat template that the rows were held against."""
+    formats: Mapping[str, FormatCounts] = field(default_factory=dict)
+    notes: Mapping[str, int] = field(default_factory=dict)
+    imports: tuple[Mapping[str, Any], ...] = ()
+    """What the import of each file tells."""
+    redactions: Mapping[str, int] = field(default_factory=dict)
+    lint: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    gaps: Mapping[str, int] = field(default_factory=dict)
+    files: tuple[str, ...] = ()
+    """Relative to ``out``; empty in a dry run."""
+
+    @property
+    def n_examples(self) -> int:
+        """Examples that are in."""
+        return self.stages[-1].n_out
+
+    def facts(self) -> dict[str, Any]:
+        """Return what depends on the database and the options alone, in a fixed order: for the manifest."""
+        return {
+            "config": dict(self.config),
+            "stages": [
+                {"stage": one.stage, "in": one.n_in, "out": one.n_out, "dropped": dict(one.dropped)}
+                for one in self.stages
+            ],
+            "sources": dict(self.sources),
+            "splits": {split: dict(counts) for split, counts in self.splits.items()},
+            "tokens": dict(self.tokens),
+            "weights": dict(self.weights),
+            "trained": dict(self.accounting),
+            "template_hash": self.template_hash,
+            "formats": {
+                name: {
+                    "rows": dict(one.rows),
+                    "dropped": dict(one.dropped),
+                    "max_tokens": one.max_tokens,
+                    "trained_tokens": one.trained_tokens,
+                }
+                for name, one in self.formats.items()
+            },
+            "notes": dict(self.notes),
+            "imports": [dict(one) for one in self.imports],
+            "redactions": dict(sorted(self.redactions.items())),
+            "lint": dict(self.lint),
+            "warnings": list(self.warnings),
+            "gaps": dict(self.gaps),
+        }
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report for ``--json``."""
+        return {"build": self.build, "out": str(self.out), **self.facts(), "files": list(self.files)}
+
+
+def stage_counts(spool: Spool) -> tuple[StageCount, ...]:
+    """Return what each stage made of the examples, in order."""
+    dropped: dict[str, int] = {}
+    total = 0
+    for _, reason, count in spool.figures(_COUNT):
+        total += count
+        if reason is not None:
+            dropped[reason] = dropped.get(reason, 0) + count
+    found, left = [], total
+    for stage, reasons in STAGES.items():
+        if stage == "write":
+            continue
+        lost = {reason: dropped[reason] for reason in reasons if reason in dropped}
+        found.append(StageCount(stage, left, left - sum(lost.values()), lost))
+        left -= sum(lost.values())
+    return tuple(found)
+
+
+def source_counts(spool: Spool) -> dict[str, int]:
+    """Return the examples of each source, refused ones included."""
+    counts: dict[str, int] = {}
+    for source, _, count in spool.figures(_COUNT):
+        counts[source] = counts.get(source, 0) + count
+    return dict(sorted(counts.items()))
+
+
+def split_counts(spool: Spool) -> dict[str, dict[str, int]]:
+    """Return the examples and conversations of each split."""
+    return {
+        split: {"examples": examples, "conversations": conversations}
+        for split, examples, conversations in spool.figures(_SPLITS)
+        if split is not None
+    }
+
+
+def token_figures(spool: Spool) -> dict[str, Any]:
+    """Return the lengths of the rows: smallest, largest, sums, a histogram, and who counted them."""
+    low, high, total, trained, n_rows = spool.figures(_TOKENS)[0]
+    cases = " ".join(f"WHEN n_tokens <= {bound} THEN {bound}" for bound in _BOUNDS)
+    bins = spool.figures(
+        f"SELECT CASE {cases} ELSE 0 END, COUNT(*) FROM entry WHERE reason IS NULL AND copies > 0 GROUP BY 1"  # noqa: S608
+    )
+    counted = dict(bins)
+    return {
+        "min": low or 0,
+        "max": high or 0,
+        "sum": total or 0,
+        "trained": trained or 0,
+        "mean": round((total or 0) / n_rows) if n_rows else 0,
+        "from": dict(spool.figures(_FROM)),
+        "histogram": {
+            **{f"≤ {bound}": counted[bound] for bound in _BOUNDS if bound in counted},
+            **({f"> {_BOUNDS[-1]}": counted[0]} if 0 in counted else {}),
+        },
+    }
+
+
+def report_text(report: ExportReport, *, dry_run: bool = False) -> str:
+    """Return the report for a terminal."""
+    verb = "would write" if dry_run else "wrote"
+    total = report.stages[0].n_in
+    lines = [f"{verb} {report.n_examples} of {total} examples" + (f" as build {report.build}" if report.build else "")]
+    for stage in report.stages:
+        if stage.dropped:
+            lines.append(f"  {stage.stage:<14} {stage.n_in:>8} → {stage.n_out}")
+            lines += [f"    {count:>8}  {REASONS[reason]}" for reason, count in stage.dropped.items()]
+    lines += [
+        f"  {split:<14} {counts['examples']:>8} examples of {counts['conversations']} conversations"
+        for split, counts in report.splits.items()
+    ]
+    tokens = report.tokens
+    if report.n_examples:
+        lines.append(f"  tokens         {tokens['min']}–{tokens['max']} a row, {tokens['trained']} of them learned")
+    for name, one in report.formats.items():
+        rows = ", ".join(f"{split} {count}" for split, count in one.rows.items())
+        lost = f"; left out {sum(one.dropped.values())}" if one.dropped else ""
+        lines.append(f"  {report.out / name}: {rows}{lost}")
+        lines += [f"    {count:>8}  {REASONS.get(reason, reason)}" for reason, count in one.dropped.items()]
+    lines += [f"warning: {warning}" for warning in report.warnings]
+    return "\n".join(lines)
+
+
+def report_page(report: ExportReport) -> str:
+    """Return the report as a Markdown page, to lie beside the files."""
+    lines = ["# What is in this folder, and why", "", "| stage | in | out | left out |", "|---|--:|--:|---|"]
+    for one in report.stages:
+        lost = "<br>".join(f"{count} × {REASONS[reason]} (`{reason}`)" for reason, count in one.dropped.items())
+        lines.append(f"| {one.stage} | {one.n_in:,} | {one.n_out:,} | {lost} |")
+    lines += ["", "| split | examples | conversations |", "|---|--:|--:|"]
+    lines += [
+        f"| {split} | {counts['examples']:,} | {counts['conversations']:,} |" for split, counts in report.splits.items()
+    ]
+    tokens = report.tokens
+    lines += ["", f"Rows have {tokens['min']:,} to {tokens['max']:,} tokens, {tokens['mean']:,} on average.", ""]
+    lines += ["| tokens of a row | rows |", "|---|--:|"]
+    lines += [f"| {bound} | {count:,} |" for bound, count in tokens["histogram"].items()]
+    lines += ["", "Counted by: " + ", ".join(f"{how} {count:,}" for how, count in tokens["from"].items()) + ".", ""]
+    lines += ["## What is learned", "", report.tables]
+    lines += ["## Files", "", "| format | split | rows | left out |", "|---|---|--:|---|"]
+    for name, counts in report.formats.items():
+        lost = ", ".join(f"{count} × `{reason}`" for reason, count in counts.dropped.items())
+        lines += [f"| {name} | {split} | {rows:,} | {lost} |" for split, rows in counts.rows.items()]
+    if report.warnings or report.lint:
+        lines += ["", "## Look at this", ""]
+        lines += [f"- {warning}" for warning in report.warnings]
+        lines += [f"- `{code}` in {count:,} rows (docs/export-lint.md)" for code, count in report.lint.items()]
+    return "\n".join(lines) + "\n"

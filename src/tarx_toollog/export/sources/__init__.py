@@ -1,0 +1,1 @@
+"""Where examples come from: the log, and files that people bring."""
