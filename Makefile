@@ -7,11 +7,12 @@ PY := $(VENV)/bin/python
 DEV := $(VENV)/.installed-dev
 DEMO := $(VENV)/.installed-demo
 
-.PHONY: help venv demo test check wheel fix docs bench fuzz clean
+.PHONY: help venv demo test test-trainers check wheel fix docs bench fuzz clean
 
 help:
 	@echo "make demo    a real model, a Workbench that calls tools, and what toollog makes of it"
 	@echo "make test    everything that has to pass: check, wheel, then all tests"
+	@echo "make test-trainers  what TRL, Axolotl and LLaMA-Factory make of our training files (installs 3 GB)"
 	@echo "make check   lint, format, types, layers, generated docs"
 	@echo "make fix     mend lint and format"
 	@echo "make docs    generate the generated docs"
@@ -29,7 +30,13 @@ demo: $(DEMO)
 test: check wheel
 	@sh scripts/system_packages.sh
 	@$(PY) examples/local_model/launch.py --install
+	@PYTHON="$(PYTHON)" sh scripts/consumers.sh ci
 	$(PY) -m pytest -n 2 --dist loadgroup
+
+test-trainers: $(DEV)
+	@PYTHON="$(PYTHON)" sh scripts/consumers.sh ci
+	@PYTHON="$(PYTHON)" sh scripts/consumers.sh trainers
+	TOOLLOG_TRAINERS=1 $(PY) -m pytest tests/consumers
 
 check: $(DEV)
 	$(VENV)/bin/ruff check
@@ -58,7 +65,7 @@ fuzz: $(DEV)
 
 clean:
 	rm -rf demo-out build dist bench/out fuzz/corpus fuzz/findings .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage*
-	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
 
 # The stamps: installed once, and again when pyproject.toml changes. The dev install includes the demo's.
 $(DEV): pyproject.toml

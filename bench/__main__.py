@@ -1,7 +1,7 @@
 """Run benches and write ``bench/results/<name>.json``.
 
-python -m bench             all but ``decode``, which takes a quarter of an hour
-python -m bench NAME ...    those named
+python -m bench             all but ``decode``, ``near`` and ``export``, which take from minutes to an hour
+python -m bench NAME ...    those named; ``python -m bench.export --exchanges N`` for a smaller log
 """
 
 import json
@@ -10,19 +10,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench import capture, decode, growth, ingest, leaked_calls, linking, redaction, torture
+from bench import capture, decode, export, growth, ingest, leaked_calls, linking, near, redaction, torture
 
 BENCHES = {
     "capture": capture.measure,
     "decode": decode.measure,
+    "export": export.measure,
     "ingest": ingest.measure,
     "growth": growth.measure,
     "leaked_calls": leaked_calls.measure,
     "linking": linking.measure,
+    "near": near.measure,
     "redaction": redaction.measure,
     "torture": torture.measure,
 }
-LONG = frozenset({"decode"})
+LONG = frozenset({"decode", "export", "near"})
 """Run only when named."""
 RESULTS = Path(__file__).parent / "results"
 
