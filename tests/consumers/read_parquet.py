@@ -10,7 +10,7 @@ import json
 import sys
 
 import duckdb  # type: ignore[import-not-found]
-import pyarrow.dataset  # type: ignore[import-not-found]
+import pyarrow.dataset
 
 CALLED = """
 SELECT split, json_extract_string(completion, '$[0].tool_calls[0].function.name') AS name, COUNT(*), SUM(n_tokens)
