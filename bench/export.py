@@ -9,8 +9,9 @@ Ours is ``run_export`` with every stage but duplicates and redaction, which a fl
 too. Each is measured in a process of its own. ``times_floor_…`` is how many times as long ours takes for a row, by the
 clock; ``cpu_times_floor_…`` the same by processor time, which other programs on the machine disturb less.
 
-``python -m bench.export [--exchanges N] [--store PATH]`` measures, and writes ``bench/results/export.json``. Without
-PATH the store is made first (``bench.big_store``), which takes longer than the rest.
+``python -m bench.export [--exchanges N] [--store PATH] [--only-trl]`` measures, and writes
+``bench/results/export.json``. Without PATH the store is made first (``bench.big_store``). ``--only-trl`` leaves out the
+other formats and choices: one export and both floors, which for a million exchanges take a quarter of an hour.
 """
 
 import argparse
@@ -47,7 +48,7 @@ _CACHED = 50_000  # messages
 Figures = dict[str, Any]
 
 
-def measure(exchanges: int = MILLION, store: Path | None = None) -> Figures:
+def measure(exchanges: int = MILLION, store: Path | None = None, *, only_trl: bool = False) -> Figures:
     """Return the figures for a store of so many exchanges, which is made unless one is given."""
     shutil.rmtree(OUT, ignore_errors=True)
     OUT.mkdir(parents=True)
@@ -61,12 +62,13 @@ def measure(exchanges: int = MILLION, store: Path | None = None) -> Figures:
             store = OUT / "store.db"
             figures["store_made_s"] = _alone(build, store, exchanges)["seconds"]
         figures["store_mb"] = _size(store)
-        return figures | _exports(store) | {"everything": _everything(exchanges)}
+        figures |= _exports(store, only_trl=only_trl)
+        return figures if only_trl else figures | {"everything": _everything(exchanges)}
     finally:
         shutil.rmtree(OUT, ignore_errors=True)
 
 
-def _exports(store: Path) -> Figures:
+def _exports(store: Path, *, only_trl: bool) -> Figures:
     """Measure the exports and both floors; what is not needed any more is removed, since it is gigabytes."""
     trl = _export(store, ("trl",), WITHOUT_EXTRAS)
     lines, copied, made = OUT / "lines.db", OUT / "copied.jsonl", OUT / "made.jsonl"
@@ -77,12 +79,13 @@ def _exports(store: Path) -> Figures:
     trl["rows_that_floor_tables_makes_too"] = _alone(n_common, lines, made)["value"]
     lines.unlink()
     made.unlink()
-    ours = {
-        "trl": trl,
-        "mlx": _export(store, ("mlx",), WITHOUT_EXTRAS),
-        "mlx and trl": _export(store, ("mlx", "trl"), WITHOUT_EXTRAS),
-        "trl without decontamination": _export(store, ("trl",), WITHOUT_EXTRAS | {"decontaminate": False}),
-    }
+    ours = {"trl": trl}
+    if not only_trl:
+        ours |= {
+            "mlx": _export(store, ("mlx",), WITHOUT_EXTRAS),
+            "mlx and trl": _export(store, ("mlx", "trl"), WITHOUT_EXTRAS),
+            "trl without decontamination": _export(store, ("trl",), WITHOUT_EXTRAS | {"decontaminate": False}),
+        }
     for figures in ours.values():
         for name, floor in floors.items():
             figures[f"times_{name}"] = round(floor["rows_per_s"] / figures["rows_per_s"], 2)
@@ -290,8 +293,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.export")
     parser.add_argument("--exchanges", type=int, default=MILLION)
     parser.add_argument("--store", type=Path)
+    parser.add_argument("--only-trl", action="store_true")
     given = parser.parse_args()
-    text = json.dumps(measure(given.exchanges, given.store) | {"python": platform.python_version()}, indent=2)
+    figures = measure(given.exchanges, given.store, only_trl=given.only_trl)
+    text = json.dumps(figures | {"python": platform.python_version()}, indent=2)
     RESULTS.write_text(text + "\n", "utf-8")
     print(text)
 

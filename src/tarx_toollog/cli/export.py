@@ -84,6 +84,7 @@ _STAGES = _options(
     click.option(
         "--overlong", type=click.Choice(["drop", "trim-turns", "trim-results"]), default="drop", help="Beyond it; drop."
     ),
+    click.option("--tokens", metavar="server|URL", help="llama-server to count what was never counted."),
     click.option("--split-at", metavar="TIME", help="Split by time: before it train, from it on dev."),
     click.option("--template", metavar="server|FILE|trl:NAME", help="Chat template to hold rows against; server."),
     click.option("--seed", type=int, default=0, help="Of everything that is drawn; 0."),
@@ -126,6 +127,8 @@ def run(
     toollog export run train --for mlx --since 7d --tool tarx_remember --dry-run
     toollog export run train --for mlx --identity identity.jsonl --mix tool=1,identity=x4
     """
+    if chosen["tokens"] == "server":
+        chosen["tokens"] = app.settings().upstream
     options, explanation = _export_options(filters, **chosen), Explanation(explained) if explained else None
     with app.log() as log, Progress("steps", quiet=app.quiet) as progress:
         report = run_export(
@@ -200,7 +203,7 @@ _AS_GIVEN = (
         "negatives",
         "max_steps",
     ),
-    *("template", "seed"),
+    *("template", "seed", "tokens"),
 )
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from tarx_toollog.export.budget import shorten
 from tarx_toollog.export.example import Example, Piece, Refused
 from tarx_toollog.export.options import ExportOptions
+from tarx_toollog.export.server_tokens import ServerTokens
 from tarx_toollog.export.tokens import Calibration, Parts, parts_of
 from tarx_toollog.store.spool import Body, Entry, Spool
 
@@ -25,6 +26,7 @@ class _Counted(NamedTuple):
     n_tokens: int | None
     n_trained: int | None
     parts: str | None
+    tokens_from: str | None
 
 
 class Collector:
@@ -34,12 +36,16 @@ class Collector:
         spool: Where everything goes.
         options: The limit of tokens, and what to do beyond it.
         checks: Asked in order for every example; the first reason counts.
+        server: Counts what was never counted; None leaves that to an estimate.
     """
 
-    def __init__(self, spool: Spool, options: ExportOptions, checks: Iterable[Check] = ()) -> None:
+    def __init__(
+        self, spool: Spool, options: ExportOptions, checks: Iterable[Check] = (), server: ServerTokens | None = None
+    ) -> None:
         self._spool = spool
         self._options = options
         self._checks = tuple(checks)
+        self._server = server
         self._tools: dict[int, tuple[Piece, int]] = {}
         self.calibration = Calibration()
         self.notes: dict[str, int] = {}
@@ -55,8 +61,8 @@ class Collector:
                 self._add(key, item)
 
     def _add(self, key: int, example: Example) -> None:
-        counted = self._count(example)
         reason = next((reason for check in self._checks if (reason := check(example, key)) is not None), None)
+        counted = self._count(example, is_in=reason is None)
         limit = self._options.max_tokens
         if reason is None and self._estimated(example, counted) > limit:
             shorter = shorten(
@@ -66,23 +72,25 @@ class Collector:
                 reason = "too_long"
             else:
                 example, n_tokens = shorter
-                counted = _Counted(n_tokens, self._trained(example), None)
+                counted = _Counted(n_tokens, self._trained(example), None, "estimate")
         for note in example.notes:
             self.notes[note] = self.notes.get(note, 0) + 1
         entry = self._described(key, example, counted, reason)
         self._spool.add(entry, None if reason is not None else _body(example))
 
-    def _count(self, example: Example) -> _Counted:
+    def _count(self, example: Example, *, is_in: bool) -> _Counted:
         if example.input_tokens is not None and example.output_tokens is not None:
             n_tokens = example.input_tokens + example.output_tokens + self._more(example)
             if self.calibration.wants():
                 whole = parts_of(example.messages, example.tools)
                 self.calibration.learn(whole, example.input_tokens + example.output_tokens)
-            return _Counted(n_tokens, example.trained_tokens or example.output_tokens, None)
+            return _Counted(n_tokens, example.trained_tokens or example.output_tokens, None, "usage")
+        if self._server is not None and is_in:
+            return _Counted(*self._server.count(example), None, "server")
         learned = [example.messages[place] for place in example.targets] or [example.messages[-1]]
         longer = () if example.rejected is None else (example.rejected,)  # counted with the rest: better too long
         parts = (parts_of((*example.messages, *longer), example.tools), parts_of(learned, None))
-        return _Counted(None, None, json.dumps(parts))
+        return _Counted(None, None, json.dumps(parts), None)
 
     def _more(self, example: Example) -> int:
         """Return by how much the worse answer of a pair is longer: it stands behind the same prompt."""
@@ -102,7 +110,6 @@ class Collector:
 
     def _described(self, key: int, example: Example, counted: _Counted, reason: str | None) -> Entry:
         answer, origin = example.messages[-1].value, example.origin
-        is_exact = example.input_tokens is not None and example.output_tokens is not None
         return Entry(
             key=key,
             hash=example.hash,
@@ -124,7 +131,7 @@ class Collector:
             targets=json.dumps(example.targets) if example.targets else None,
             n_tokens=counted.n_tokens,
             n_trained=counted.n_trained,
-            tokens_from=None if counted.n_tokens is None else "usage" if is_exact else "estimate",
+            tokens_from=counted.tokens_from,
             parts=counted.parts,
             quality=example.quality,
             reason=reason,

@@ -41,6 +41,8 @@ class ExportOptions:
     """Replay runs whose answers are mined for pairs; what they asked is then no secret of the evaluation."""
     max_tokens: int = MAX_TOKENS
     overlong: Overlong = "drop"
+    tokens: str | None = None
+    """Base URL of a llama-server that counts what was never counted; None leaves that to an estimate."""
     split_at: datetime | None = None
     """Split by time instead of by the registry: what began before goes to train, the rest to dev."""
     mix: str | None = None
@@ -106,6 +108,7 @@ class ExportOptions:
             "variants": list(self.variants),
             "max_tokens": self.max_tokens,
             "overlong": self.overlong,
+            "tokens": None if self.tokens is None else "server",
             "split_at": None if self.split_at is None else self.split_at.isoformat(),
             "mix": self.mix,
             "balance": self.balance,

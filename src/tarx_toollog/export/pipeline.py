@@ -12,7 +12,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -37,6 +37,7 @@ from tarx_toollog.export.report import (
     stage_counts,
     token_figures,
 )
+from tarx_toollog.export.server_tokens import ServerTokens
 from tarx_toollog.export.verify import verify_files
 from tarx_toollog.export.write import chosen_formats, write_rows
 from tarx_toollog.store import queries
@@ -124,8 +125,9 @@ def _decided(
     prior = Prior() if options.parent is None else Prior(Datasets(log).prior(options.parent))
     reading = Reading(log, options, ready)
     progress.begin("steps read", ready.n_steps)
-    collector = Collector(spool, options, [ready.check])
-    collector.take(reading.examples(progress.advance))
+    with nullcontext() if options.tokens is None else ServerTokens(options.tokens) as server:
+        collector = Collector(spool, options, [ready.check], server)
+        collector.take(reading.examples(progress.advance))
     estimate_rest(spool, collector.calibration)
     progress.begin("decisions")
     decided = decide(spool, options, ready.near, prior)

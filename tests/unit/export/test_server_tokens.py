@@ -1,0 +1,56 @@
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from tarx_toollog.errors import EndpointError
+from tarx_toollog.export.example import Example, Origin, Piece
+from tarx_toollog.export.server_tokens import ServerTokens
+
+ASKED = Example(
+    tuple(map(Piece, [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}])), None, "chat", Origin()
+)
+
+
+class _Odd(BaseHTTPRequestHandler):
+    """Answers as no llama-server does: by the route, with an error, with other JSON, or with none."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        status, body = {"/404/": (404, b"no such route"), "/json/": (200, b'{"a": 1}'), "/text/": (200, b"<html>")}[
+            self.path.partition("apply")[0]
+        ]
+        self.send_response(status)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def odd() -> Iterator[str]:
+    server = HTTPServer(("127.0.0.1", 0), _Odd)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("route", "said"), [("404", "answers 404: no such route"), ("json", "something else"), ("text", "something else")]
+)
+def test_a_server_that_is_no_llama_server_is_told(odd: str, route: str, said: str) -> None:
+    with ServerTokens(f"{odd}/{route}") as server, pytest.raises(EndpointError, match=said) as caught:
+        server.count(ASKED)
+
+    assert "--tokens" in caught.value.hint
+
+
+def test_a_server_that_is_not_there_is_told() -> None:
+    with ServerTokens("http://127.0.0.1:9/v1") as server, pytest.raises(EndpointError, match="cannot be reached"):
+        server.count(ASKED)
