@@ -10,9 +10,8 @@ Everything is written beside the output folder and moved at the end: an export t
 
 import json
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -37,6 +36,7 @@ from tarx_toollog.export.report import (
     stage_counts,
     token_figures,
 )
+from tarx_toollog.export.scratch import scratch_folder
 from tarx_toollog.export.server_tokens import ServerTokens
 from tarx_toollog.export.verify import verify_files
 from tarx_toollog.export.write import chosen_formats, write_rows
@@ -102,7 +102,7 @@ def run_export(
         _require_free(out, force=force)
     try:
         with (
-            _scratch(None if dry_run else out) as folder,
+            scratch_folder(None if dry_run else out) as folder,
             closing(Spool(folder / "spool.db")) as spool,
             prepared(log, options, folder) as ready,
         ):
@@ -113,7 +113,10 @@ def run_export(
             if dry_run:
                 return report
             with begun(log, options, ready, enabled=record) as build:
-                return _written(log, options, ready, spool, folder / "content", formats, build, report, progress)
+                report = _written(log, options, ready, spool, folder / "content", formats, build, report, progress)
+                _require_free(out, force=force)  # another export may have been quicker
+                build.keep(spool, report.facts(), json.loads((folder / "content" / MANIFEST_FILE).read_text())["files"])
+                return replace(report, files=_move(folder / "content", out))
     except OSError as error:
         raise ToolLogError(f"cannot write {out}: {error.strerror}", hint="choose another folder") from error
 
@@ -183,7 +186,7 @@ def _written(
     report: ExportReport,
     progress: Progress,
 ) -> ExportReport:
-    """Run the second pass, read what it wrote, and move it to its place."""
+    """Run the second pass, and read what it wrote."""
     content.mkdir(mode=0o700)
     progress.begin("rows written", report.n_examples)
     asked = ready.format_options(options, options.name or "dataset", log.settings.upstream)
@@ -195,22 +198,7 @@ def _written(
     write_private(content / REPORT_FILE, report_page(report))
     manifest = manifest_text(content, report.facts(), last_exchange=ready.last_exchange)
     write_private(content / MANIFEST_FILE, manifest)
-    build.keep(spool, report.facts(), json.loads(manifest)["files"])
-    return replace(report, files=_move(content, report.out))
-
-
-@contextmanager
-def _scratch(out: Path | None) -> Iterator[Path]:
-    """Yield a folder beside the output, on the same disk, so that what is done can be moved; else anywhere."""
-    if out is None:
-        folder = Path(tempfile.mkdtemp(prefix="toollog-"))
-    else:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))  # mkdtemp makes it 0700
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    return report
 
 
 def _move(folder: Path, out: Path) -> tuple[str, ...]:

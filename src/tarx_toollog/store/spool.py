@@ -8,8 +8,11 @@ are two tables, so that decisions neither read nor rewrite texts.
 What the values mean is the business of ``export``; here they are columns.
 """
 
+import errno
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -107,15 +110,40 @@ _DECIDE = (
 )
 
 
+class _Connection(sqlite3.Connection):
+    """Says of a full disk what every other file says of it."""
+
+    def execute(self, *args: Any) -> sqlite3.Cursor:
+        with _full_disk():
+            return super().execute(*args)
+
+    def executemany(self, *args: Any) -> sqlite3.Cursor:
+        with _full_disk():
+            return super().executemany(*args)
+
+
+@contextmanager
+def _full_disk() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if "full" in str(error) or "disk I/O" in str(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+        raise
+
+
 class Spool:
     """The scratch file. Used by one thread; ``close`` leaves the file to whoever removes its folder.
 
     Args:
         path: A file that does not exist.
+
+    Raises:
+        OSError: From every method: the disk is full.
     """
 
     def __init__(self, path: Path) -> None:
-        self._connection = sqlite3.connect(path, isolation_level=None)
+        self._connection = sqlite3.connect(path, isolation_level=None, factory=_Connection)
         for pragma in _PRAGMAS:
             self._connection.execute(f"PRAGMA {pragma}")
         self._connection.executescript(_SCHEMA)

@@ -1,3 +1,4 @@
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -86,3 +87,15 @@ def test_where_rows_were_written_is_remembered_in_order(spool: Spool) -> None:
 
     assert notes == [written for written, _ in spool.written()]
     assert [2, 1] == [entry.key for _, entry in spool.written("mlx")]
+
+
+def test_a_full_disk_is_an_error_of_the_system(tmp_path: Path) -> None:
+    """SQLite's own limit of pages stands in for the disk."""
+    small = Spool(tmp_path / "small.db")
+    small._connection.execute("PRAGMA max_page_count = 20")
+
+    with pytest.raises(OSError, match="No space left") as caught:
+        fill(small, *(Entry(key, bytes(17), "tool", exchange_uid="x" * 500) for key in range(1, 9000)))
+
+    assert errno.ENOSPC == caught.value.errno
+    small.close()

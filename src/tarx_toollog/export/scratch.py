@@ -1,0 +1,44 @@
+"""The folder that an export works in, beside its output; what a killed export left is taken away by the next one."""
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+LOCK = "lock"
+"""Locked as long as the export runs; the lock of a dead process is free."""
+
+
+@contextmanager
+def scratch_folder(out: Path | None) -> Iterator[Path]:
+    """Yield a private folder beside ``out``, on the same disk, so that what is done can be moved; None: anywhere."""
+    if out is None:
+        folder = Path(tempfile.mkdtemp(prefix="toollog-"))
+    else:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        prefix = f".{out.name}.partial-"
+        _remove_dead(out.parent, prefix)
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=out.parent))  # mkdtemp makes it 0700
+    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield folder
+    finally:
+        os.close(descriptor)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_dead(parent: Path, prefix: str) -> None:
+    """Remove the folders whose export is dead. One without a lock file has just begun, or is not ours."""
+    for path in parent.iterdir():
+        if not path.name.startswith(prefix) or not (path / LOCK).is_file():
+            continue
+        with (path / LOCK).open("rb") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                continue
+            shutil.rmtree(path, ignore_errors=True)
