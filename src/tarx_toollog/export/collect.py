@@ -109,19 +109,12 @@ class Collector:
         return example.output_tokens or self.calibration.estimate(parts_of(example.messages[-1:], None))
 
     def _described(self, key: int, example: Example, counted: _Counted, reason: str | None) -> Entry:
-        answer, origin = example.messages[-1].value, example.origin
+        answer = example.messages[-1].value
         return Entry(
             key=key,
             hash=example.hash,
             source=example.source,
-            exchange_uid=origin.exchange_uid,
-            exchange_id=origin.exchange_id,
-            conversation_uid=origin.conversation_uid,
-            turn_no=origin.turn_no,
-            step_no=origin.step_no,
-            started_at=origin.started_at,
-            file=origin.file,
-            line=origin.line,
+            **example.origin._asdict(),
             group=example.cluster,
             registry=example.registry,
             calls=">".join([call["function"]["name"] for call in answer.get("tool_calls", ())]),
@@ -160,21 +153,7 @@ def estimate_rest(spool: Spool, calibration: Calibration) -> None:
 
 
 def _refused(key: int, item: Refused) -> Entry:
-    origin = item.origin
-    return Entry(
-        key=key,
-        hash=None,
-        source=item.source,
-        exchange_uid=origin.exchange_uid,
-        exchange_id=origin.exchange_id,
-        conversation_uid=origin.conversation_uid,
-        turn_no=origin.turn_no,
-        step_no=origin.step_no,
-        started_at=origin.started_at,
-        file=origin.file,
-        line=origin.line,
-        reason=item.reason,
-    )
+    return Entry(key=key, hash=None, source=item.source, **item.origin._asdict(), reason=item.reason)
 
 
 def _body(example: Example) -> Body:

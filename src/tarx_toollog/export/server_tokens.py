@@ -1,4 +1,4 @@
-"""Row lengths counted by the model server itself, for rows that it has not answered: imported or shortened ones.
+"""Row lengths counted by the model server itself, for rows that no server has counted yet: imported ones, for example.
 
 llama.cpp's ``/apply-template`` renders a chat, ``/tokenize`` gives its tokens. A chat that ends in an answer is
 rendered there as one to go on with, without the token that ends it; that one is added. ``tests/real_model`` holds the
@@ -14,7 +14,7 @@ import httpx
 from tarx_toollog.errors import EndpointError
 from tarx_toollog.export.example import Example, Piece
 
-_TIMEOUT_S = 60.0  # a prompt of 32K tokens is rendered and tokenized in well under a second
+_TIMEOUT_S = 60.0  # far more than a prompt takes; a server that does not answer must not hold an export for ever
 _END = 1  # the token after the answer
 
 

@@ -4,9 +4,8 @@
 request is the length of the row under the served template: no tokenizer is needed. What the server never saw (an
 imported row, a trimmed one, a log without usage) is estimated: tokens are taken to be a sum over four parts, the bytes
 of tool definitions, of prose, of data (results and arguments), and the number of messages, whose weights are the
-least-squares fit over all rows that were counted. The defaults, which the fit starts from and which stand for parts
-that were not seen, are those measured in ``docs/context-budget.md`` and with Mistral's and Gemma's tokenizers: a JSON
-result with ids takes about twice the tokens of prose of its length.
+least-squares fit over all rows that were counted. The defaults, which the fit starts from and which
+stand for parts that were not seen, are rules of thumb: JSON with ids takes more tokens than prose of its length.
 """
 
 from collections.abc import Sequence

@@ -12,10 +12,9 @@ that runs, so it stays until a person says that its name may be taken again.
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
 
@@ -23,11 +22,8 @@ from tarx_toollog._version import __version__
 from tarx_toollog.canonical import content_hash, escape_text
 from tarx_toollog.errors import ConfigError, NothingMatchedError
 from tarx_toollog.ids import uuid7
-from tarx_toollog.store.engine import store_errors
 from tarx_toollog.store.schema import conversation, dataset_build, dataset_example, exchange, scenario
-
-if TYPE_CHECKING:
-    from tarx_toollog.store.log import ToolLog
+from tarx_toollog.store.tables import LogTables
 
 BuildStatus = Literal["writing", "finished", "failed"]
 Json = Mapping[str, Any]
@@ -156,22 +152,8 @@ _PRIOR: sa.Select[Any] = (
 )
 
 
-class Datasets:
+class Datasets(LogTables):
     """The builds of training data of one log."""
-
-    def __init__(self, log: "ToolLog") -> None:
-        self._engine = log.engine
-        self._settings = log.settings
-
-    @contextmanager
-    def _read(self) -> Iterator[sa.Connection]:
-        with store_errors(self._settings), self._engine.connect() as connection:
-            yield connection
-
-    @contextmanager
-    def _write(self) -> Iterator[sa.Connection]:
-        with store_errors(self._settings), self._engine.begin() as connection:
-            yield connection
 
     # ---- a build from beginning to end ------------------------------------------------------------------------------
 

@@ -5,10 +5,9 @@ a number with a detail. Every public method is one transaction.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -17,12 +16,9 @@ from tarx_toollog.errors import ConfigError, NothingMatchedError
 from tarx_toollog.ids import uuid7
 from tarx_toollog.model import LoggedCall
 from tarx_toollog.store.builds import write_build
-from tarx_toollog.store.engine import store_errors
 from tarx_toollog.store.schema import call_uid, exchange, message, node, run, scenario, score, tool_call, trial
+from tarx_toollog.store.tables import LogTables
 from tarx_toollog.wire.model_facts import ModelFacts
-
-if TYPE_CHECKING:
-    from tarx_toollog.store.log import ToolLog
 
 RunStatus = Literal["running", "finished", "aborted"]
 TrialStatus = Literal["ok", "model_error", "infra_error"]
@@ -123,22 +119,8 @@ class ScoreRow:
     detail: Mapping[str, Any]
 
 
-class Replays:
+class Replays(LogTables):
     """The replay tables of one log."""
-
-    def __init__(self, log: "ToolLog") -> None:
-        self._engine = log.engine
-        self._settings = log.settings
-
-    @contextmanager
-    def _read(self) -> Iterator[sa.Connection]:
-        with store_errors(self._settings), self._engine.connect() as connection:
-            yield connection
-
-    @contextmanager
-    def _write(self) -> Iterator[sa.Connection]:
-        with store_errors(self._settings), self._engine.begin() as connection:
-            yield connection
 
     # ---- scenarios --------------------------------------------------------------------------------------------------
 

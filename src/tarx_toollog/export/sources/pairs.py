@@ -38,7 +38,15 @@ from tarx_toollog.export.sources.answers import (
 )
 from tarx_toollog.export.sources.corrections import WRITTEN_BY_A_PERSON, corrected, has_correction
 from tarx_toollog.export.sources.hindsight import needs_hindsight
-from tarx_toollog.export.sources.steps import COUNTED, Advance, LogOptions, origin_of, quality_of, source_of
+from tarx_toollog.export.sources.steps import (
+    COUNTED,
+    Advance,
+    LogOptions,
+    counted_output,
+    origin_of,
+    quality_of,
+    source_of,
+)
 from tarx_toollog.model import Label, Step, Trajectory
 from tarx_toollog.store.variants import OtherAnswer
 
@@ -153,7 +161,7 @@ class _Turn:
             rejected=rejected,
             label=label,
             input_tokens=step.input_tokens if step.usage_source in COUNTED else None,
-            output_tokens=_output_tokens(answered_by),
+            output_tokens=counted_output(answered_by),
             registry=split,
             quality=quality_of((*self.trajectory.labels, *labels)) if quality is None else quality,
             notes=notes,
@@ -353,10 +361,6 @@ def _is_labelled_bad(turn: _Turn, step: Step) -> bool:
 
 def _labels(step: Step) -> tuple[Label, ...]:
     return (*step.labels, *(label for call in step.tool_calls for label in call.labels))
-
-
-def _output_tokens(step: Step | None) -> int | None:
-    return step.output_tokens if step is not None and step.usage_source in COUNTED else None
 
 
 def _thoughts_note(logged: Message, written: Message) -> tuple[str, ...]:

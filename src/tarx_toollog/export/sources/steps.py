@@ -48,3 +48,8 @@ def origin_of(trajectory: Trajectory, step: Step) -> Origin:
         exchange_id=step.exchange_id,
         started_at=step.started_at.timestamp(),
     )
+
+
+def counted_output(step: Step | None) -> int | None:
+    """Return the tokens of an answer, where a server counted them."""
+    return step.output_tokens if step is not None and step.usage_source in COUNTED else None

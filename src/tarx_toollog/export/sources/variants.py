@@ -20,7 +20,7 @@ from tarx_toollog.export.normalise import Normaliser, Place
 from tarx_toollog.export.redact import breaks_schema
 from tarx_toollog.export.sources.answers import as_pair, is_possible
 from tarx_toollog.export.sources.pairs import PLAINLY_WRONG
-from tarx_toollog.export.sources.steps import COUNTED, Advance, LogOptions
+from tarx_toollog.export.sources.steps import COUNTED, Advance, LogOptions, counted_output
 from tarx_toollog.model import Step
 from tarx_toollog.store.variants import AskedStep, Variant, Variants
 
@@ -123,7 +123,7 @@ class _Answered:
             origin=self.origin(variant),
             rejected=Piece(rejected),
             input_tokens=wrong.input_tokens if wrong.usage_source in COUNTED else None,
-            output_tokens=_output_tokens(answered_by) if is_whole else None,
+            output_tokens=counted_output(answered_by) if is_whole else None,
             registry=split,
             notes=() if is_whole else ("reasoning_left_out",),
         )
@@ -178,7 +178,3 @@ class _Answered:
             "content": "",
             "tool_calls": [{"type": "function", "function": function} for function in functions],
         }
-
-
-def _output_tokens(step: Step | None) -> int | None:
-    return step.output_tokens if step is not None and step.usage_source in COUNTED else None
