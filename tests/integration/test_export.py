@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tarx_toollog.errors import ConfigError, NothingMatchedError, ToolLogError
-from tarx_toollog.export import pipeline
+from tarx_toollog.export import pipeline, preparation
 from tarx_toollog.export.explain import Explanation
 from tarx_toollog.export.files import sha256_of
 from tarx_toollog.export.formats import FORMATS
@@ -177,7 +177,13 @@ def test_progress_is_told_of_every_step_and_every_row(log: ToolLog, tmp_path: Pa
 
     run_export(log, tmp_path / "out", ExportOptions(), progress=Listener())
 
-    assert {"steps read": [13, 13], "decisions": [None, 0], "rows written": [6, 6], "rows verified": [6, 6]} == told
+    assert {
+        "steps read": [13, 13],
+        "evaluation compared": [None, 0],
+        "decisions": [None, 0],
+        "rows written": [6, 6],
+        "rows verified": [6, 6],
+    } == told
 
 
 def test_when_no_row_remains_the_hint_says_why_and_no_file_is_written(tmp_path: Path) -> None:
@@ -305,6 +311,19 @@ def test_what_is_said_in_evaluation_is_not_trained_on_in_another_conversation(lo
     assert 4 == dropped(report)["eval_conversation"]
     assert 4 == dropped(report)["near_scenario"]
     assert ["Done."] == [said(row) for row in rows(tmp_path / "out") if row["messages"][-1]["content"]]
+
+
+def test_a_second_process_that_searches_the_evaluation_changes_no_byte(
+    log: ToolLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_for(log, "eval", conversations(log)[1])
+    here = export(log, tmp_path / "here")
+    monkeypatch.setattr(preparation, "APART_FROM", 1)
+
+    there = export(log, tmp_path / "there")
+
+    assert dropped(here) == dropped(there)
+    assert tree(tmp_path / "here") == tree(tmp_path / "there")
 
 
 def test_a_conversation_kept_for_development_goes_to_files_of_its_own(log: ToolLog, tmp_path: Path) -> None:

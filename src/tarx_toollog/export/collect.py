@@ -15,9 +15,8 @@ from tarx_toollog.export.server_tokens import ServerTokens
 from tarx_toollog.export.tokens import Calibration, Parts, parts_of
 from tarx_toollog.store.spool import Body, Entry, Spool
 
-Check = Callable[[Example, int], str | None]
-"""Looks at an example and its key; returns why it is left out, a key of ``reasons.REASONS``, or None."""
-
+Look = Callable[[Example, int], object]
+"""Is shown every example with its key."""
 
 _KNOWN_TOOLS = 1000  # lists of tools that are found by identity; a file that was read in has one a line
 
@@ -35,16 +34,20 @@ class Collector:
     Args:
         spool: Where everything goes.
         options: The limit of tokens, and what to do beyond it.
-        checks: Asked in order for every example; the first reason counts.
+        look: Is shown every example as it was, before it is shortened.
         server: Counts what was never counted; None leaves that to an estimate.
     """
 
     def __init__(
-        self, spool: Spool, options: ExportOptions, checks: Iterable[Check] = (), server: ServerTokens | None = None
+        self,
+        spool: Spool,
+        options: ExportOptions,
+        look: Look = lambda example, key: None,
+        server: ServerTokens | None = None,
     ) -> None:
         self._spool = spool
         self._options = options
-        self._checks = tuple(checks)
+        self._look = look
         self._server = server
         self._tools: dict[int, tuple[Piece, int]] = {}
         self.calibration = Calibration()
@@ -61,10 +64,10 @@ class Collector:
                 self._add(key, item)
 
     def _add(self, key: int, example: Example) -> None:
-        reason = next((reason for check in self._checks if (reason := check(example, key)) is not None), None)
-        counted = self._count(example, is_in=reason is None)
+        self._look(example, key)
+        counted, reason = self._count(example), None
         limit = self._options.max_tokens
-        if reason is None and self._estimated(example, counted) > limit:
+        if self._estimated(example, counted) > limit:
             shorter = shorten(
                 example, self._estimated(example, counted), limit, self._options.overlong, self.calibration
             )
@@ -78,14 +81,14 @@ class Collector:
         entry = self._described(key, example, counted, reason)
         self._spool.add(entry, None if reason is not None else _body(example))
 
-    def _count(self, example: Example, *, is_in: bool) -> _Counted:
+    def _count(self, example: Example) -> _Counted:
         if example.input_tokens is not None and example.output_tokens is not None:
             n_tokens = example.input_tokens + example.output_tokens + self._more(example)
             if self.calibration.wants():
                 whole = parts_of(example.messages, example.tools)
                 self.calibration.learn(whole, example.input_tokens + example.output_tokens)
             return _Counted(n_tokens, example.trained_tokens or example.output_tokens, None, "usage")
-        if self._server is not None and is_in:
+        if self._server is not None:
             return _Counted(*self._server.count(example), None, "server")
         learned = [example.messages[place] for place in example.targets] or [example.messages[-1]]
         longer = () if example.rejected is None else (example.rejected,)  # counted with the rest: better too long

@@ -65,6 +65,25 @@ class EvalDocument:
     """It is a step of a replay scenario; otherwise of a conversation that is kept for evaluation."""
 
 
+class TurnParts(NamedTuple):
+    """What of a turn is compared, unread."""
+
+    context: str
+    """The end of the answer before it, where its user says few words."""
+    said: tuple[str, ...]
+    """The texts of its user."""
+    calls: tuple[Message, ...]
+    """Its messages that hold calls."""
+
+
+def turn_parts(messages: Sequence[Message], first: int, end: int) -> TurnParts:
+    """Return what of the turn ``messages[first:end]`` is compared."""
+    turn = messages[first:end]
+    said = tuple([text_of(message) for message in turn if message.get("role") == "user"])
+    calls = tuple([message for message in turn if message.get("tool_calls")])
+    return TurnParts(turn_context(messages[:end], first), said, calls)
+
+
 class _Turn(NamedTuple):
     words: str
     names: tuple[str, ...]
@@ -95,7 +114,7 @@ class Contamination:
             if document.exchange_uid is not None and document.is_scenario:
                 self._exchanges.add(document.exchange_uid)
             messages = [*document.prompt, document.answer]
-            turn = self._turn(messages, turn_start(messages, len(document.prompt)), len(messages))
+            turn = self._turn(turn_parts(messages, turn_start(messages, len(document.prompt)), len(messages)))
             asked[turn.words].add(turn.names)
             if turn.decision:
                 self._decisions.add(_digest(turn))
@@ -132,29 +151,32 @@ class Contamination:
             return "in_scenario"
         return "eval_conversation" if conversation_uid in self._conversations else None
 
-    def knows(self, messages: Sequence[Message], first: int = 0) -> bool:
-        """Say whether a turn of a history is nearly one that is kept for evaluation.
-
-        Args:
-            messages: The history.
-            first: Place of the first message of the first turn that is looked at: a dialogue comes again with each of
-                its steps, and its earlier turns were looked at with those.
-        """
-        return any(map(self._knows, self._turns(messages, first)))
-
-    def _turns(self, messages: Sequence[Message], since: int) -> Iterator[_Turn]:
-        """Yield the turns of a history from a place on, the last one first."""
+    def knows(self, messages: Sequence[Message]) -> bool:
+        """Say whether any turn of a history is nearly one that is kept for evaluation."""
         end = len(messages)
-        while end > since:
+        while end > 0:
             first = turn_start(messages, end - 1)
-            if first < end:
-                yield self._turn(messages, first, end)
+            if first < end and self.knows_turn(turn_parts(messages, first, end)):
+                return True
             end = min(first, end - 1)
+        return False
 
-    def _turn(self, messages: Sequence[Message], first: int, end: int) -> _Turn:
-        said = [text_of(message) for message in messages[first:end] if message.get("role") == "user"]
-        words = " ".join(filter(None, map(words_of, [turn_context(messages[:end], first), *said])))
-        calls = [call for message in messages[first:end] if message.get("tool_calls") for call in self._calls(message)]
+    def knows_turn(self, parts: TurnParts) -> bool:
+        """Say whether a turn is nearly one that is kept for evaluation."""
+        turn = self._turn(parts)
+        known = self._verdicts.get(turn)
+        if known is None:
+            known = bool(turn.decision) and _digest(turn) in self._decisions
+            if not known and _n_words(turn.words) >= FEW_WORDS:
+                known = self._bags.has(turn) or self._grams.has(turn.words)
+            if len(self._verdicts) >= _CACHE:
+                self._verdicts.clear()
+            self._verdicts[turn] = known
+        return known
+
+    def _turn(self, parts: TurnParts) -> _Turn:
+        words = " ".join(filter(None, map(words_of, [parts.context, *parts.said])))
+        calls = [call for message in parts.calls for call in self._calls(message)]
         decision = json.dumps([values for _, values, _ in calls]) if any(tells for *_, tells in calls) else ""
         return _Turn(words, tuple(name for name, *_ in calls), decision)
 
@@ -170,17 +192,6 @@ class Contamination:
             ]
             known = self._read[id(message)] = (message, calls)  # the message is kept, so that its id stays its own
         return known[1]
-
-    def _knows(self, turn: _Turn) -> bool:
-        known = self._verdicts.get(turn)
-        if known is None:
-            known = bool(turn.decision) and _digest(turn) in self._decisions
-            if not known and _n_words(turn.words) >= FEW_WORDS:
-                known = self._bags.has(turn) or self._grams.has(turn.words)
-            if len(self._verdicts) >= _CACHE:
-                self._verdicts.clear()
-            self._verdicts[turn] = known
-        return known
 
 
 def _bag(words: str, *names: Iterable[str]) -> frozenset[str]:

@@ -24,7 +24,7 @@ def create_private(path: Path) -> TextIO:
     """Open a new text file that only its owner can read; makes its folder."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    return open(descriptor, "w", encoding="utf-8", newline="\n")  # noqa: PTH123 - a descriptor, not a path
+    return open(descriptor, "w", _BLOCK, encoding="utf-8", newline="\n")  # noqa: PTH123 - a descriptor, not a path
 
 
 def write_private(path: Path, text: str) -> None:

@@ -36,14 +36,14 @@ from tarx_toollog.export.report import (
     stage_counts,
     token_figures,
 )
-from tarx_toollog.export.scratch import scratch_folder
+from tarx_toollog.export.scratch import rare_collections, scratch_folder
 from tarx_toollog.export.server_tokens import ServerTokens
 from tarx_toollog.export.verify import verify_files
 from tarx_toollog.export.write import chosen_formats, write_rows
 from tarx_toollog.store import queries
 from tarx_toollog.store.datasets import Datasets
 from tarx_toollog.store.log import ToolLog
-from tarx_toollog.store.spool import Spool
+from tarx_toollog.store.spool import Decision, Spool
 
 
 class Progress(Protocol):
@@ -102,6 +102,7 @@ def run_export(
         _require_free(out, force=force)
     try:
         with (
+            rare_collections(),
             scratch_folder(None if dry_run else out) as folder,
             closing(Spool(folder / "spool.db")) as spool,
             prepared(log, options, folder) as ready,
@@ -129,8 +130,11 @@ def _decided(
     reading = Reading(log, options, ready)
     progress.begin("steps read", ready.n_steps)
     with nullcontext() if options.tokens is None else ServerTokens(options.tokens) as server:
-        collector = Collector(spool, options, [ready.check], server)
+        collector = Collector(spool, options, ready.look, server)
         collector.take(reading.examples(progress.advance))
+    if ready.judge is not None:
+        progress.begin("evaluation compared")
+        spool.decide(Decision(key, reason=reason) for key, reason in ready.judge.verdicts())
     estimate_rest(spool, collector.calibration)
     progress.begin("decisions")
     decided = decide(spool, options, ready.near, prior)

@@ -1,15 +1,15 @@
 """What an export needs before it reads its first example: the template, the rules, and what must not be learned."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tarx_toollog.export.contamination import Contamination
-from tarx_toollog.export.documents import document, turn_start
-from tarx_toollog.export.evaluation import evaluation_documents
-from tarx_toollog.export.example import Example, Message, Piece, Row
+from tarx_toollog.export.documents import document
+from tarx_toollog.export.example import Example, Row
 from tarx_toollog.export.formats.base import FormatOptions
+from tarx_toollog.export.judge_process import JudgeProcess
+from tarx_toollog.export.judging import Bench, Judge, Questions, cleaner_of, evaluation
 from tarx_toollog.export.near import NearIndex
 from tarx_toollog.export.normalise import Normaliser
 from tarx_toollog.export.options import ExportOptions
@@ -18,17 +18,12 @@ from tarx_toollog.export.template.codes import CODES
 from tarx_toollog.export.template.load import SERVER, Loaded, choose_template
 from tarx_toollog.export.template.render import ChatTemplate
 from tarx_toollog.export.template.render_rules import TemplateCheck
-from tarx_toollog.redaction.policy import Policy
-from tarx_toollog.redaction.redactor import Redactor
 from tarx_toollog.store import queries
-from tarx_toollog.store.datasets import Datasets
-from tarx_toollog.store.filters import Filters
 from tarx_toollog.store.log import ToolLog
-from tarx_toollog.store.replays import Replays
-from tarx_toollog.store.secret import load_secret
 from tarx_toollog.store.templates import template_of
 
-_JUDGED = 20_000  # histories that are remembered: those of the dialogues of a page, many times over
+APART_FROM = 20_000
+"""Steps from which a second process is worth its start: it takes as long as a thousand steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,43 +38,24 @@ class Preparation:
     template_hash: str | None
     cleaner: Cleaner
     normaliser: Normaliser
-    contamination: Contamination | None
+    questions: Questions | None
+    """Holds examples against the evaluation; None when nobody wants that."""
+    judge: Judge | None
     near: NearIndex | None
     row_check: TemplateCheck | None
-    judged: dict[int, tuple[Piece, bool]]
-    """Histories that were held against the evaluation, by their last message."""
     warnings: tuple[str, ...]
 
-    def check(self, example: Example, key: int) -> str | None:
-        """Return why an example must not be trained on; remember it for the search for near duplicates."""
-        values = [piece.value for piece in example.messages]
-        if self.contamination is not None and example.registry != "eval":
-            origin = example.origin
-            found = self.contamination.kept(origin.conversation_uid, origin.exchange_uid)
-            if found is not None or self._is_known(self.contamination, example.messages, values):
-                return found or "near_scenario"
+    def look(self, example: Example, key: int) -> None:
+        """Have an example compared with the evaluation, and remember it for the search for near duplicates."""
+        if self.questions is not None:
+            self.questions.ask(key, example)
         # Rows of a named group vary what is not compared: the system prompt of an identity question, for example.
         if self.near is not None and example.cluster is None:
+            values = [piece.value for piece in example.messages]
             tools = None if example.tools is None else example.tools.value
             worse = None if example.rejected is None else example.rejected.value
             text = document(values[:-1], values[-1], tools, example.targets, rejected=worse, label=example.label)
             self.near.add(key, text)
-        return None
-
-    def _is_known(self, tests: Contamination, pieces: Sequence[Piece], values: Sequence[Message]) -> bool:
-        """Say whether a turn is nearly one of the evaluation; earlier turns were judged with the steps before.
-
-        A piece stands for the whole history up to it, because ``Normaliser`` makes a new one for every place.
-        """
-        first = turn_start(values, len(values) - 1)
-        if first == 0:
-            return tests.knows(values)
-        known = self.judged.get(id(pieces[first - 1]))
-        if known is None:
-            if len(self.judged) >= _JUDGED:
-                self.judged.clear()
-            known = self.judged[id(pieces[first - 1])] = (pieces[first - 1], tests.knows(values[:first]))
-        return known[1] or tests.knows(values, first)
 
     def template_check(self, row: Row) -> tuple[str, ...]:
         """Return the codes of what is found when a row is held against the chat template."""
@@ -110,8 +86,7 @@ def prepared(log: ToolLog, options: ExportOptions, folder: Path) -> Iterator[Pre
     """
     last_exchange = queries.last_key(log.engine)  # before reading
     (template, served_sha), warnings = _template(log, options)
-    policy = Policy.load(options.redact, options.redact_rules)
-    cleaner = Cleaner(Redactor(policy, load_secret(log.settings)))
+    cleaner = cleaner_of(log, options)
     normaliser = Normaliser(
         cleaner.message,
         clean_tool=cleaner.tool,
@@ -121,31 +96,29 @@ def prepared(log: ToolLog, options: ExportOptions, folder: Path) -> Iterator[Pre
     row_check = None if template is None else TemplateCheck(template, served_sha=served_sha)
     if row_check is not None:
         warnings += [f"the chat template: {CODES[code].what} ({code})" for code in row_check.always]
-    near = None if options.near is None else NearIndex(folder)
-    try:
+    n_steps = queries.count_steps(log.engine, options.filters)
+    with ExitStack() as stack:
+        near = None if options.near is None else stack.enter_context(closing(NearIndex(folder)))
+        judge = _judge(log, options, folder, n_steps, stack) if options.decontaminate else None
         yield Preparation(
             last_exchange=last_exchange,
-            n_steps=queries.count_steps(log.engine, options.filters),
+            n_steps=n_steps,
             template=template,
             template_hash=None if template is None else template.sha,
             cleaner=cleaner,
             normaliser=normaliser,
-            contamination=_contamination(log, options, cleaner) if options.decontaminate else None,
+            questions=None if judge is None else Questions(judge),
+            judge=judge,
             near=near,
             row_check=row_check,
-            judged={},
             warnings=tuple(warnings),
         )
-    finally:
-        if near is not None:
-            near.close()
 
 
-def _contamination(log: ToolLog, options: ExportOptions, cleaner: Cleaner) -> Contamination:
-    runs = Replays(log)
-    tags = {runs.run(name).tag for name in options.variants}
-    kept = log.trajectories(Filters(splits=frozenset({"eval"})))
-    return Contamination(evaluation_documents(Datasets(log).scenarios(), kept, cleaner.quietly, without_tags=tags))
+def _judge(log: ToolLog, options: ExportOptions, folder: Path, n_steps: int, stack: ExitStack) -> Judge:
+    if n_steps < APART_FROM:
+        return Bench(evaluation(log, options))
+    return stack.enter_context(closing(JudgeProcess(log.settings, options, folder)))
 
 
 def _template(log: ToolLog, options: ExportOptions) -> tuple[Loaded, list[str]]:

@@ -2,8 +2,9 @@
 
 An export decides with everything before it (which rows are nearly the same, how many of a source there are, how long
 the longest is), so it cannot write while it reads; and a million rows do not fit into memory. They wait here, in a
-SQLite file beside the output that is removed at the end. It is nobody's data: no journal, no syncs. Figures and texts
-are two tables, so that decisions neither read nor rewrite texts.
+SQLite file beside the output that is removed at the end. It is nobody's data: no journal, no syncs. Texts lie in a
+file of their own, and their places in a table of their own: decisions neither read nor rewrite them, and to fetch one
+is one read.
 
 What the values mean is the business of ``export``; here they are columns.
 """
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 _BATCH = 2000  # rows an insert: well below a megabyte of figures, a few of texts
+_BUFFER = 2**20  # bytes
 _PRAGMAS = ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE", "cache_size=-65536", "temp_store=FILE")
 
 _SCHEMA = """
@@ -27,7 +29,9 @@ CREATE TABLE entry (
     targets TEXT, n_tokens INTEGER, n_trained INTEGER, tokens_from TEXT, parts TEXT, quality REAL,
     split TEXT, copies INTEGER NOT NULL DEFAULT 1, reason TEXT
 );
-CREATE TABLE body (key INTEGER PRIMARY KEY, prompt TEXT NOT NULL, answer TEXT NOT NULL, rejected TEXT);
+CREATE TABLE body (
+    key INTEGER PRIMARY KEY, start INTEGER NOT NULL, prompt INTEGER NOT NULL, answer INTEGER NOT NULL, rejected INTEGER
+);
 CREATE TABLE tools (id INTEGER PRIMARY KEY, text TEXT NOT NULL);
 CREATE TABLE written (format TEXT, key INTEGER, copy INTEGER, file TEXT, line INTEGER, reason TEXT);
 """
@@ -102,6 +106,7 @@ class Written(NamedTuple):
 
 
 _N = len(Entry._fields)
+_PLACE = "start, prompt, answer, rejected"  # of a body
 _COLUMNS = ", ".join("grp" if name == "group" else name for name in Entry._fields)
 _INSERT = f"INSERT INTO entry ({_COLUMNS}) VALUES ({', '.join('?' * _N)})"  # noqa: S608 - our own column names
 _DECIDE = (
@@ -132,11 +137,43 @@ def _full_disk() -> Iterator[None]:
         raise
 
 
+class _Texts:
+    """The file of the texts: each body is one run of bytes, known by its start and the lengths of its parts."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("xb+", buffering=_BUFFER)
+        self._end = 0
+
+    def add(self, body: Body) -> tuple[int, int, int, int | None]:
+        """Append a body; return its start, and the bytes of prompt, answer and rejected answer."""
+        prompt, answer = body.prompt.encode(), body.answer.encode()
+        rejected = None if body.rejected is None else body.rejected.encode()
+        start, text = self._end, b"".join((prompt, answer, rejected or b""))
+        self._file.write(text)
+        self._end += len(text)
+        return start, len(prompt), len(answer), None if rejected is None else len(rejected)
+
+    def flush(self) -> None:
+        """Make what was added readable."""
+        self._file.flush()
+
+    def read(self, start: int, n_prompt: int, n_answer: int, n_rejected: int | None) -> Body:
+        """Return a body; everything was flushed."""
+        text = os.pread(self._file.fileno(), n_prompt + n_answer + (n_rejected or 0), start)
+        end = n_prompt + n_answer
+        rejected = None if n_rejected is None else text[end:].decode()
+        return Body(text[:n_prompt].decode(), text[n_prompt:end].decode(), rejected)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
 class Spool:
-    """The scratch file. Used by one thread; ``close`` leaves the file to whoever removes its folder.
+    """The scratch file. Used by one thread; ``close`` leaves its files to whoever removes their folder.
 
     Args:
-        path: A file that does not exist.
+        path: A file that does not exist; the texts lie beside it.
 
     Raises:
         OSError: From every method: the disk is full.
@@ -149,14 +186,16 @@ class Spool:
         self._connection.executescript(_SCHEMA)
         self._connection.execute("BEGIN")
         self._entries: list[Entry] = []
-        self._bodies: list[tuple[int, str, str, str | None]] = []
+        self._texts = _Texts(path.with_suffix(".texts"))
+        self._bodies: list[tuple[int, int, int, int, int | None]] = []
         self._tools: dict[str, int] = {}
         self._written: list[Written] = []
         self.n_entries = 0
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the files."""
         self._connection.close()
+        self._texts.close()
 
     # ---- in ---------------------------------------------------------------------------------------------------------
 
@@ -173,7 +212,7 @@ class Spool:
         self._entries.append(entry)
         self.n_entries += 1
         if body is not None:
-            self._bodies.append((entry.key, *body))
+            self._bodies.append((entry.key, *self._texts.add(body)))
         if len(self._entries) >= _BATCH:
             self._flush()
 
@@ -236,8 +275,8 @@ class Spool:
     def body(self, key: int) -> Body | None:
         """Return the texts of one example; None for one that was refused before it had any."""
         self._flush()
-        row = self._connection.execute("SELECT prompt, answer, rejected FROM body WHERE key = ?", (key,)).fetchone()
-        return None if row is None else Body(*row)
+        row = self._connection.execute(f"SELECT {_PLACE} FROM body WHERE key = ?", (key,)).fetchone()  # noqa: S608
+        return None if row is None else self._texts.read(*row)
 
     def tools_text(self, key: int | None) -> str | None:
         """Return the text of a list of tools."""
@@ -254,11 +293,11 @@ class Spool:
         )
         columns = ", ".join(f"entry.{'grp' if name == 'group' else name}" for name in Entry._fields)
         query = (
-            f"SELECT {columns}, prompt, answer, rejected FROM entry JOIN body USING (key) "  # noqa: S608
+            f"SELECT {columns}, {_PLACE} FROM entry JOIN body USING (key) "  # noqa: S608
             "WHERE reason IS NULL AND split = ? AND copies > 0 ORDER BY n_tokens, entry.key"
         )
         for row in self._connection.cursor().execute(query, (split,)):
-            yield Entry._make(row[:_N]), Body._make(row[_N:])
+            yield Entry._make(row[:_N]), self._texts.read(*row[_N:])
 
     def written(self, format_name: str | None = None) -> Iterator[tuple[Written, Entry]]:
         """Yield where rows were written, by format and in the order of the files."""
@@ -282,7 +321,8 @@ class Spool:
             self._connection.executemany(_INSERT, self._entries)
             self._entries.clear()
         if self._bodies:
-            self._connection.executemany("INSERT INTO body VALUES (?, ?, ?, ?)", self._bodies)
+            self._connection.executemany("INSERT INTO body VALUES (?, ?, ?, ?, ?)", self._bodies)
+            self._texts.flush()
             self._bodies.clear()
         if self._written:
             self._connection.executemany("INSERT INTO written VALUES (?, ?, ?, ?, ?, ?)", self._written)

@@ -18,6 +18,7 @@ Format: https://huggingface.co/docs/hub/datasets-cards, and ``datasets/features/
 import json
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal
@@ -100,8 +101,7 @@ class HfFiles:
         parts = []
         for name, text in cells.items():
             if text is not None:
-                value = json.dumps(text, ensure_ascii=False) if self._columns[name] == "text" else text
-                parts.append(f'"{name}": {value}')
+                parts.append(f'"{name}": {_quoted(text) if self._columns[name] == "text" else text}')
         line = f"{{{', '.join(parts)}}}"
         self.longest = max(self.longest, len(line) if line.isascii() else len(line.encode()))
         if self._parquet is not None:
@@ -124,6 +124,11 @@ class HfFiles:
         self._files.close()
         if self._parquet is not None:
             self._parquet.close()
+
+
+@lru_cache(64)  # rows come one after the other with the same tools
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
 
 
 def card(columns: Mapping[str, Kind], paths: Mapping[str, str]) -> str:
