@@ -15,12 +15,15 @@
 Nothing else may leave a public function on purpose; any other exception is a bug of ours.
 """
 
+LIST_ENTRY = "\n  - "
+"""What stands before each entry of a list that a message ends with."""
+
 
 class ToolLogError(Exception):
     """Base of all errors that are meant for a person.
 
     Args:
-        message: One line that says what is wrong.
+        message: One line that says what is wrong; a list may stand below it (``LIST_ENTRY``).
         hint: One line that says how to mend it; empty when there is nothing to do.
     """
 

@@ -99,7 +99,7 @@ def test_without_scenarios_the_model_is_made_and_nothing_is_served(
 
 
 def _make(home: Path, model: Path, template: str | None) -> None:
-    options = FormatOptions(base_model=str(model), build_name="v1", template=template)
+    options = FormatOptions(base_model=str(model), build_name="v1", served_template=template)
     export(MlxFormat(), home / "mlx", [TRAITS["one call"], TRAITS["no arguments"]], options)
 
 

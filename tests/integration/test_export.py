@@ -9,7 +9,6 @@ import pytest
 
 from tarx_toollog.errors import ConfigError, NothingMatchedError, ToolLogError
 from tarx_toollog.export import pipeline, preparation
-from tarx_toollog.export.explain import Explanation
 from tarx_toollog.export.files import sha256_of
 from tarx_toollog.export.formats import FORMATS
 from tarx_toollog.export.options import ExportOptions
@@ -91,7 +90,7 @@ def test_every_step_is_accounted_for_stage_by_stage(log: ToolLog, tmp_path: Path
     report = export(log, tmp_path / "out")
 
     assert {"not_completed": 1, "tool_not_offered": 1, "schema_failure": 1, "duplicate": 4} == dropped(report)
-    assert [13, 10, 10, 10, 10, 10, 6, 6, 6][: len(report.stages) + 1] == [
+    assert [13, 10, 10, 10, 10, 10, 6, 6, 6, 6] == [
         report.stages[0].n_in,
         *(stage.n_out for stage in report.stages),
     ]
@@ -183,6 +182,8 @@ def test_progress_is_told_of_every_step_and_every_row(log: ToolLog, tmp_path: Pa
         "decisions": [None, 0],
         "rows written": [6, 6],
         "rows verified": [6, 6],
+        "lineage and hashes": [None, 0],
+        "build recorded": [None, 0],
     } == told
 
 
@@ -250,11 +251,16 @@ def test_an_export_that_fails_leaves_the_earlier_one_untouched_and_is_marked(
 def test_of_two_exports_into_one_folder_the_slower_is_refused_and_mixes_nothing(log: ToolLog, tmp_path: Path) -> None:
     out = tmp_path / "out"
 
-    def meanwhile(_: object) -> None:
-        run_export(log, out, ExportOptions(("canonical",)), record=False)
+    class Meanwhile:
+        def begin(self, label: str, total: int | None = None) -> None:
+            if label == "rows verified":
+                run_export(log, out, ExportOptions(("canonical",)), record=False)
+
+        def advance(self, count: int = 1) -> None:
+            pass
 
     with pytest.raises(ConfigError, match="is not empty"):
-        run_export(log, out, ExportOptions(("mlx",)), explain=meanwhile)
+        run_export(log, out, ExportOptions(("mlx",)), progress=Meanwhile())
 
     assert ["REPORT.md", "canonical", "lineage.jsonl", "manifest.json"] == sorted(path.name for path in out.iterdir())
     assert [("v1", "failed")] == list(log.query("SELECT name, status FROM dataset_build").rows)
@@ -368,20 +374,3 @@ def test_a_build_that_nobody_wants_to_ask_about_is_not_kept(log: ToolLog, tmp_pa
     run_export(log, tmp_path / "out", ExportOptions(), record=False)
 
     assert [(0,)] == list(log.query("SELECT COUNT(*) FROM dataset_build").rows)
-
-
-def test_one_example_can_be_explained_without_writing(log: ToolLog, tmp_path: Path) -> None:
-    uid = next(iter(log.query("SELECT exchange_uid FROM v_tool_calls WHERE schema_state = 'fail'").rows))[0]
-    explanation = Explanation(uid)
-
-    run_export(log, tmp_path / "out", ExportOptions(), dry_run=True, explain=explanation)
-
-    assert [("gate", "schema_failure", False)] == [
-        (one["stage"], one["reason"], one["is_in"]) for one in explanation.as_json()
-    ]
-    assert "left out by gate: a call of the answer breaks the schema of its tool" in explanation.text()
-
-
-def test_an_example_that_is_not_there_cannot_be_explained(log: ToolLog, tmp_path: Path) -> None:
-    with pytest.raises(NothingMatchedError, match="nobody"):
-        run_export(log, tmp_path / "out", ExportOptions(), dry_run=True, explain=Explanation("nobody"))

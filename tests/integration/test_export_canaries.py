@@ -19,6 +19,7 @@ from tarx_toollog.store.filters import Filters
 from tarx_toollog.store.log import ToolLog
 from tests.unit.cli.samples import Chat, call, keep_for, write_log
 
+JSON_QUERY = '{"query": "it"}'
 N_EACH = 25
 _DRAW = random.Random(7)
 TEMPLATE = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{{ m.tool_calls }}{% endfor %}{{ tools }}"
@@ -118,6 +119,40 @@ def test_an_answer_whose_redacted_arguments_break_their_schema_is_left_out(tmp_p
 
     reasons = {reason: count for stage in redacted.stages for reason, count in stage.dropped.items()}
     assert ({"redaction_breaks_schema": 1}, 1, 2) == (reasons, redacted.n_examples, kept.n_examples)
+
+
+def test_a_value_in_the_key_of_an_object_leaves_the_example_out(tmp_path: Path) -> None:
+    mail = CANARIES[4]
+    named = [
+        {"type": "function", "function": {"name": "f", "parameters": {"properties": {mail: {}}, "type": "object"}}}
+    ]
+    settings = write_log(
+        tmp_path / "log.db",
+        Chat("argument").user("Do.").answer(None, call("tarx_recall", json.dumps({"query": "it", "of": {mail: 1}}))),
+        Chat("result", start_s=50)
+        .user("Do it.")
+        .answer("", call("tarx_recall", JSON_QUERY))
+        .result(f'[{{"{mail}": 1}}]')
+        .answer("!"),
+        Chat("tool", start_s=90, tools=named).user("Do it now.").answer("Done."),
+    )
+    with ToolLog.open(settings=settings) as log:
+        report = run_export(log, tmp_path / "out", ExportOptions(("canonical",), near=None), record=False)
+
+    reasons = {reason: count for stage in report.stages for reason, count in stage.dropped.items()}
+    assert (3, 1) == (reasons["value_in_key"], report.n_examples)
+    assert mail.encode() not in every_byte(tmp_path / "out")
+
+
+def test_an_id_with_a_value_in_it_gets_another_name_in_the_call_and_its_result(tmp_path: Path) -> None:
+    chat = Chat("c").user("Do.").answer("", call("tarx_recall", JSON_QUERY, CANARIES[4])).result("it", CANARIES[4])
+    with ToolLog.open(settings=write_log(tmp_path / "log.db", chat.answer("Done."))) as log:
+        run_export(log, tmp_path / "out", ExportOptions(("canonical",)), record=False)
+
+    rows = [json.loads(line) for line in (tmp_path / "out/canonical/train.jsonl").read_text("utf-8").splitlines()]
+    asked, answered = max(rows, key=lambda row: len(row["messages"]))["messages"][2:4]
+    assert "call_2_0" == asked["tool_calls"][0]["id"] == answered["tool_call_id"]
+    assert CANARIES[4].encode() not in every_byte(tmp_path / "out")
 
 
 # ---- evaluation ------------------------------------------------------------------------------------------------------

@@ -59,12 +59,40 @@ def test_nothing_is_exit_code_3_and_a_wrong_option_2() -> None:
         ("--parent", "v9"): "v9",
         ("--template", "nowhere.jinja"): "nowhere.jinja",
         ("--template", "server"): "no server has told its chat template",
+        ("--tokens", "foo"): "write --tokens server, or a URL",
+        ("--name", ""): "'' is no name",
+        ("--task", "kto", "--unit", "trajectory", "--for", "canonical"): "use --unit step",
     }.items():
         result = run("export", "run", "train", *wrong)
         assert result.exit_code in (2, 3)
         assert said in result.stderr
         assert "Traceback" not in result.stderr
     assert not Path("train").exists()
+
+
+def test_a_build_that_is_not_kept_has_no_name() -> None:
+    result = run("export", "run", "train", "--no-record", "--name", "mine")
+    again = run("export", "run", "again", "--no-record", "--json")
+
+    assert result.stdout.startswith("wrote 6 of 9 examples\n")
+    assert json.loads(again.stdout)["build"] is None
+    assert [] == rows("export", "list")
+
+
+def test_a_dry_run_tells_what_each_format_would_hold() -> None:
+    result = run("export", "run", "train", "--dry-run", "--for", "trl", "--for", "canonical", "--unit", "trajectory")
+
+    assert result.stdout.startswith("would write 2 of 5 examples\n")
+    assert "  train/trl: train 1; left out 1\n" in result.stdout
+    assert "  train/canonical: train 2\n" in result.stdout
+    assert not Path("train").exists()
+
+
+def test_off_a_terminal_each_kind_of_work_is_told() -> None:
+    told = run("export", "run", "train").stderr.splitlines()
+
+    assert ["decisions …", "rows written …", "rows verified …", "lineage and hashes …", "build recorded …"] == told[-5:]
+    assert "" == run("--quiet", "export", "run", "again").stderr
 
 
 def test_one_example_is_explained() -> None:

@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 import click
 
-from tarx_toollog.errors import ToolLogError
+from tarx_toollog.errors import LIST_ENTRY, ToolLogError
 
 OK = 0
 FAILED = 1
@@ -65,14 +65,15 @@ def run(function: Callable[[], object], *, wants_traceback: Callable[[], bool]) 
             say_error(error.message, error.hint)
             return error.exit_code
         hint = "this is a bug of toollog" + ("" if wants_traceback() else "; `toollog --debug …` shows where")
-        say_error(f"{type(error).__name__}: {error}", hint)
+        say_error(_one_line(f"{type(error).__name__}: {error}"), hint)
         return FAILED
     return result if isinstance(result, int) else OK
 
 
 def say_error(message: str, hint: str = "") -> None:
-    """Write what is wrong, and how to mend it, each on one line of stderr."""
-    click.echo(f"error: {_one_line(message)}", err=True)
+    """Write what is wrong, and how to mend it, each on one line of stderr; a list in the message keeps its lines."""
+    entries = map(_one_line, message.split(LIST_ENTRY))
+    click.echo(f"error: {LIST_ENTRY.join(entries)}", err=True)
     if hint:
         click.echo(f"hint: {_one_line(hint)}", err=True)
 

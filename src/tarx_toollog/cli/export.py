@@ -129,20 +129,21 @@ def run(
     """
     if chosen["tokens"] == "server":
         chosen["tokens"] = app.settings().upstream
-    options, explanation = _export_options(filters, **chosen), Explanation(explained) if explained else None
+    options = _export_options(filters, **chosen)
     with app.log() as log, Progress("steps", quiet=app.quiet) as progress:
+        explanation = None if explained is None else Explanation(explained, log)
         report = run_export(
             log,
             out,
             options,
-            dry_run=dry_run or explanation is not None,
+            dry_run=dry_run,
             force=force,
             record=not no_record,
             progress=progress,
             explain=explanation,
         )
     if explanation is not None:
-        emit_object({"examples": explanation.as_json()}, explanation.text(), Output("json" if as_json else "auto"))
+        emit_object(explanation.as_json(), explanation.text(), Output("json" if as_json else "auto"))
         return
     emit_object(report.as_json(), report_text(report, dry_run=dry_run), Output("json" if as_json else "auto"))
 

@@ -1,4 +1,7 @@
-"""Progress on stderr: a bar on a terminal, one line every ten seconds in a log file, nothing with ``-q``."""
+"""Progress on stderr: a bar on a terminal, lines in a log file, nothing with ``-q``.
+
+A log file gets one line for each kind of work, and one every ten seconds.
+"""
 
 import sys
 import time
@@ -56,6 +59,9 @@ class Progress:
         if self._bar is not None:
             self._bar.remove_task(self._task)
             self._task = self._bar.add_task(label, total=total)
+        elif not self._quiet:  # work that cannot be counted would look like death
+            self._next_line = self._began + LINE_EVERY_S
+            click.echo(f"{label} …", err=True)
 
     def _line(self, now: float) -> str:
         """Return a line for a log file: how far, how fast, and how long it will take."""

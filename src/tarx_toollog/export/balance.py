@@ -3,17 +3,26 @@
 Decides over columns of numbers, and knows neither files nor messages. ``mix`` makes the columns.
 
 *Theory.* Who stays is decided by rank, a hash of the example: those with the lowest ranks of a group stay. That is a
-random choice which does not depend on the order of the rows, and which changes little when rows are added.
+random choice which does not depend on the order of the rows, and which changes little when rows are added. A row has a
+size, what it counts for: how often it is written, or how many answers are learned from it. One that does not fit any
+more is left out, and a smaller one behind it may still fit.
 """
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from heapq import nsmallest
 
 from tarx_toollog.errors import ConfigError
 
 NO_GROUP = -1
+
+Size = Callable[[int], int]
+"""Returns what the row in a place counts for."""
+
+
+def one(place: int) -> int:
+    """Return the size of a row where different rows are counted."""
+    return 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +32,9 @@ class BalanceSpec:
     tool_cap: int | None = None
     """Rows of one tool."""
     conversation_cap: int | None = None
-    """Rows of one conversation: without a limit, long chains weigh more than short ones."""
+    """Learned answers of one conversation: without a limit, long chains weigh more than short ones."""
     negatives: float | None = None
-    """Share of answers without a call among the answers that could have called."""
+    """Share of rows without a call among the rows that could have called."""
 
     def __post_init__(self) -> None:
         for name, cap in (("of a tool", self.tool_cap), ("of a conversation", self.conversation_cap)):
@@ -81,38 +90,46 @@ def _whole(number: float | None) -> int | None:
     return None if number is None else int(number)
 
 
-def beyond_cap(groups: Sequence[int], ranks: Sequence[int], places: Iterator[int], cap: int) -> Iterator[int]:
+def beyond_cap(
+    groups: Sequence[int], ranks: Sequence[int], places: Iterator[int], cap: int, size: Size = one
+) -> Iterator[int]:
     """Yield the places that are one too many in their group.
 
     Args:
         groups: The group of each place; ``NO_GROUP`` is not limited.
         ranks: The rank of each place; in each group the lowest stay.
         places: The places that are still in.
-        cap: How many of a group may stay.
+        cap: How much of a group may stay.
+        size: What each counts for.
     """
     members: dict[int, array[int]] = {}
     for place in places:
         if groups[place] != NO_GROUP:
             members.setdefault(groups[place], array("q")).append(place)
     for group in members.values():
-        if len(group) > cap:
-            yield from _beyond(group, ranks, cap)
+        yield from _beyond(group, ranks, cap, size)
 
 
-def surplus(places: Sequence[int], ranks: Sequence[int], n_others: int, share: float) -> Iterator[int]:
+def surplus(places: Sequence[int], ranks: Sequence[int], n_others: int, share: float, size: Size) -> Iterator[int]:
     """Yield the places that are too many for a share.
 
     Args:
         places: Those whose share is limited.
         ranks: The rank of each place; the lowest stay.
-        n_others: How many rows there are beside them.
+        n_others: How much there is beside them.
         share: The largest share of all that they may have, below 1.
+        size: What each counts for.
     """
     cap = int(share * n_others / (1 - share) + 1e-9)  # what rounding took away must not cost a row
-    if len(places) > cap:
-        yield from _beyond(places, ranks, cap)
+    yield from _beyond(places, ranks, cap, size)
 
 
-def _beyond(places: Sequence[int], ranks: Sequence[int], cap: int) -> Iterator[int]:
-    kept = set(nsmallest(cap, places, key=ranks.__getitem__))
-    return (place for place in places if place not in kept)
+def _beyond(places: Sequence[int], ranks: Sequence[int], cap: int, size: Size) -> Iterator[int]:
+    if sum(map(size, places)) <= cap:
+        return
+    left = cap
+    for place in sorted(places, key=ranks.__getitem__):
+        if size(place) <= left:
+            left -= size(place)
+        else:
+            yield place

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from tarx_toollog.export.budget import shorten
-from tarx_toollog.export.example import Example, Piece, Refused
+from tarx_toollog.export.example import REASONING_LEFT_OUT, Example, Piece, Refused
 from tarx_toollog.export.options import ExportOptions
 from tarx_toollog.export.server_tokens import ServerTokens
 from tarx_toollog.export.tokens import Calibration, Parts, parts_of
-from tarx_toollog.store.spool import Body, Entry, Spool
+from tarx_toollog.store.spool import Answer, Body, Entry, Spool
 
 Look = Callable[[Example, int], object]
 """Is shown every example with its key."""
@@ -21,11 +21,26 @@ Look = Callable[[Example, int], object]
 _KNOWN_TOOLS = 1000  # lists of tools that are found by identity; a file that was read in has one a line
 
 
+class _Uncounted(NamedTuple):
+    """What an estimate needs, once everything is learned."""
+
+    counted: int
+    """Tokens that a server did count: those of the prompt, or none."""
+    rest: Parts
+    """All that was not counted."""
+    learned: Parts
+
+    def tokens(self, calibration: Calibration) -> int:
+        return self.counted + calibration.estimate(self.rest)
+
+
 class _Counted(NamedTuple):
+    """Tokens of an example; or, where nobody counted them, what an estimate needs."""
+
     n_tokens: int | None
     n_trained: int | None
-    parts: str | None
     tokens_from: str | None
+    uncounted: _Uncounted | None = None
 
 
 class Collector:
@@ -67,33 +82,43 @@ class Collector:
         self._look(example, key)
         counted, reason = self._count(example), None
         limit = self._options.max_tokens
-        if self._estimated(example, counted) > limit:
-            shorter = shorten(
-                example, self._estimated(example, counted), limit, self._options.overlong, self.calibration
-            )
+        n_tokens = counted.uncounted.tokens(self.calibration) if counted.uncounted else counted.n_tokens or 0
+        if n_tokens > limit:
+            shorter = shorten(example, n_tokens, limit, self._options.overlong, self.calibration)
             if shorter is None:
                 reason = "too_long"
             else:
                 example, n_tokens = shorter
-                counted = _Counted(n_tokens, self._trained(example), None, "estimate")
+                counted = _Counted(n_tokens, self._trained(example), "estimate")
         for note in example.notes:
             self.notes[note] = self.notes.get(note, 0) + 1
         entry = self._described(key, example, counted, reason)
         self._spool.add(entry, None if reason is not None else _body(example))
 
     def _count(self, example: Example) -> _Counted:
-        if example.input_tokens is not None and example.output_tokens is not None:
-            n_tokens = example.input_tokens + example.output_tokens + self._more(example)
-            if self.calibration.wants():
-                whole = parts_of(example.messages, example.tools)
-                self.calibration.learn(whole, example.input_tokens + example.output_tokens)
-            return _Counted(n_tokens, example.trained_tokens or example.output_tokens, None, "usage")
+        if example.input_tokens is not None:
+            if REASONING_LEFT_OUT in example.notes:
+                self._learn_prompt(example)
+            elif example.output_tokens is not None:
+                n_tokens = example.input_tokens + example.output_tokens
+                if self.calibration.wants():
+                    self.calibration.learn(parts_of(example.messages, example.tools), n_tokens)
+                n_trained = _counted_steps(example) if example.steps else example.output_tokens
+                if n_trained is not None:
+                    return _Counted(n_tokens + self._more(example), n_trained, "usage")
         if self._server is not None:
-            return _Counted(*self._server.count(example), None, "server")
-        learned = [example.messages[place] for place in example.targets] or [example.messages[-1]]
-        longer = () if example.rejected is None else (example.rejected,)  # counted with the rest: better too long
-        parts = (parts_of((*example.messages, *longer), example.tools), parts_of(learned, None))
-        return _Counted(None, None, json.dumps(parts), None)
+            n_tokens, n_trained = self._server.count(example)
+            before = [example.messages[place] for place in example.targets[:-1]]  # it counts the last answer alone
+            n_trained += self.calibration.estimate(parts_of(before, None)) if before else 0
+            return _Counted(n_tokens, n_trained, "server")
+        return _Counted(None, None, None, _uncounted(example))
+
+    def _learn_prompt(self, example: Example) -> None:
+        """Learn from the prompt alone: the server has counted the answer with thoughts that are not in the row."""
+        prompt = example.messages[:-1]
+        # Behind results, the prompt itself may have held thoughts; behind a message of the user, templates write none.
+        if prompt and prompt[-1].value["role"] == "user" and self.calibration.wants():
+            self.calibration.learn(parts_of(prompt, example.tools), example.input_tokens or 0)
 
     def _more(self, example: Example) -> int:
         """Return by how much the worse answer of a pair is longer: it stands behind the same prompt."""
@@ -103,16 +128,13 @@ class Collector:
         rejected, chosen = (self.calibration.estimate(parts_of(answer, None)) for answer in answers)
         return max(0, rejected - chosen)
 
-    def _estimated(self, example: Example, counted: _Counted) -> int:
-        if counted.n_tokens is not None:
-            return counted.n_tokens
-        return self.calibration.estimate(parts_of(example.messages, example.tools))
-
     def _trained(self, example: Example) -> int:
-        return example.output_tokens or self.calibration.estimate(parts_of(example.messages[-1:], None))
+        if example.output_tokens and REASONING_LEFT_OUT not in example.notes:
+            return example.output_tokens
+        return self.calibration.estimate(parts_of(example.messages[-1:], None))
 
     def _described(self, key: int, example: Example, counted: _Counted, reason: str | None) -> Entry:
-        answer = example.messages[-1].value
+        answers = _answers(example) if example.targets else ()
         return Entry(
             key=key,
             hash=example.hash,
@@ -120,15 +142,16 @@ class Collector:
             **example.origin._asdict(),
             group=example.cluster,
             registry=example.registry,
-            calls=">".join([call["function"]["name"] for call in answer.get("tool_calls", ())]),
+            calls=">".join([one.calls for one in answers if one.calls]) if answers else _calls(example.messages[-1]),
             n_offered=0 if example.tools is None else len(example.tools.value),
             tools=self._tools_key(example.tools),
             label=example.label,
             targets=json.dumps(example.targets) if example.targets else None,
+            answers=json.dumps(answers) if answers else None,
             n_tokens=counted.n_tokens,
             n_trained=counted.n_trained,
             tokens_from=counted.tokens_from,
-            parts=counted.parts,
+            parts=json.dumps(counted.uncounted) if counted.uncounted else None,
             quality=example.quality,
             reason=reason,
         )
@@ -149,10 +172,50 @@ def estimate_rest(spool: Spool, calibration: Calibration) -> None:
 
     def estimates() -> Iterable[tuple[int, int, str, int]]:
         for entry in spool.entries(only_uncounted=True):
-            whole, learned = (Parts(*part) for part in json.loads(entry.parts or "[[], []]"))
-            yield calibration.estimate(whole), calibration.estimate(learned), "estimate", entry.key
+            counted, rest, learned = json.loads(entry.parts or "[0, [], []]")
+            uncounted = _Uncounted(counted, Parts(*rest), Parts(*learned))
+            yield uncounted.tokens(calibration), calibration.estimate(uncounted.learned), "estimate", entry.key
 
     spool.set_tokens(estimates())
+
+
+def _counted_steps(example: Example) -> int | None:
+    """Return the tokens of all answers that a dialogue is learned from; None when one was not counted."""
+    counts = [step.output_tokens for step in example.steps if step.output_tokens is not None]
+    return sum(counts) if len(counts) == len(example.steps) else None
+
+
+def _uncounted(example: Example) -> _Uncounted:
+    learned = parts_of([example.messages[place] for place in example.targets] or example.messages[-1:], None)
+    answer = example.messages[-1]
+    if example.rejected is not None and example.rejected.size > answer.size:  # it stands behind the same prompt
+        answer = example.rejected
+    if example.input_tokens is None:
+        return _Uncounted(0, parts_of((*example.messages[:-1], answer), example.tools), learned)
+    return _Uncounted(example.input_tokens, parts_of((answer,), None), learned)
+
+
+def _answers(example: Example) -> tuple[Answer, ...]:
+    """Return the answers that a dialogue is learned from, each with its share of the tokens to learn."""
+    pieces = [example.messages[place] for place in example.targets]
+    if not example.steps:
+        return tuple(Answer(_calls(piece), piece.size) for piece in pieces)
+    is_counted = _counted_steps(example) is not None
+    return tuple(
+        Answer(
+            _calls(piece),
+            (step.output_tokens or 0) if is_counted else piece.size,
+            step.origin.exchange_uid,
+            step.origin.exchange_id,
+            step.origin.turn_no,
+            step.origin.step_no,
+        )
+        for piece, step in zip(pieces, example.steps, strict=True)
+    )
+
+
+def _calls(piece: Piece) -> str:
+    return ">".join([call["function"]["name"] for call in piece.value.get("tool_calls", ())])
 
 
 def _refused(key: int, item: Refused) -> Entry:

@@ -14,6 +14,9 @@ paraphrases change there are three measures:
   of them, because one may be a quotation). Words that weigh little are passed over on both sides of the longer ones.
 - *The same call*, with the same argument values, after the same words: also for turns of few words.
 
+What redaction took out is compared by its mark, which is the same for the same value: it is spelled as words, about as
+many as an address has.
+
 What everybody says must not empty the training set. Words, names and n-grams weigh ``log((N + 1) / n)``, where n of the
 N different turns of the evaluation hold them: the frame that an application puts around each question weighs next
 to nothing. And a turn that says little, of few words or weighing less than one word of its own would, counts only with
@@ -27,6 +30,7 @@ loses anything.
 
 import json
 import math
+import re
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -35,6 +39,7 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from tarx_toollog.export.documents import FEW_WORDS, Message, calls_of, text_of, turn_context, turn_start, words_of
+from tarx_toollog.export.redact import MARK
 
 BAG = 0.75
 """The similarity of words and call names from which two turns are nearly the same."""
@@ -43,6 +48,8 @@ SHARE = 0.5
 GRAM = 13
 """Words of an n-gram."""
 
+_MARK = re.compile(rf"{MARK}(\w+):([0-9a-f]+)⟧")
+_LETTERS = str.maketrans("0123456789", "ghijklmnop")  # words with digits in them count as numbers, and are all alike
 _LITTLE = 0.2  # what a word weighs that stands in about a third of 400 turns: an article, the frame of an application
 _GRAMS = 16  # n-grams that are kept of one turn: those with the smallest hashes, so that pasted texts cost no more
 _OF_BOTH = BAG / (1 + BAG)  # two bags are alike when they share so much of what they weigh together
@@ -175,7 +182,7 @@ class Contamination:
         return known
 
     def _turn(self, parts: TurnParts) -> _Turn:
-        words = " ".join(filter(None, map(words_of, [parts.context, *parts.said])))
+        words = " ".join(filter(None, map(_words, [parts.context, *parts.said])))
         calls = [call for message in parts.calls for call in self._calls(message)]
         decision = json.dumps([values for _, values, _ in calls]) if any(tells for *_, tells in calls) else ""
         return _Turn(words, tuple(name for name, *_ in calls), decision)
@@ -187,11 +194,20 @@ class Contamination:
             if len(self._read) >= _CACHE:
                 self._read.clear()
             calls = [
-                (call.name, [call.name, call.values, *map(words_of, call.prose)], bool(call.values or call.prose))
+                (call.name, [call.name, call.values, *map(_words, call.prose)], bool(call.values or call.prose))
                 for call in calls_of(message)
             ]
             known = self._read[id(message)] = (message, calls)  # the message is kept, so that its id stays its own
         return known[1]
+
+
+def _words(text: str) -> str:
+    return words_of(_MARK.sub(_spelled, text) if MARK in text else text)
+
+
+def _spelled(mark: re.Match[str]) -> str:
+    digits = mark[2].translate(_LETTERS)
+    return f" {mark[1]} {' '.join(digits[at : at + 4] for at in range(0, len(digits), 4))} "
 
 
 def _bag(words: str, *names: Iterable[str]) -> frozenset[str]:

@@ -18,6 +18,10 @@ Source = Literal["tool", "chat", "summary", "identity", "synthetic"]
 TokensFrom = Literal["usage", "server", "estimate"]
 
 
+REASONING_LEFT_OUT = "reasoning_left_out"
+"""Note on an example whose answer is shorter than what the model generated, and the server counted."""
+
+
 class Dropped(Exception):
     """This example is left out; ``reason`` is a key of ``export.reasons.REASONS``."""
 
@@ -74,6 +78,16 @@ class Origin(NamedTuple):
     """When the exchange began, in seconds since 1970."""
 
 
+class LearnedStep(NamedTuple):
+    """One of the logged answers that a dialogue is learned from."""
+
+    place: int
+    """Of its message."""
+    origin: Origin
+    output_tokens: int | None
+    """Tokens of the answer, as the server counted them; None where it counted another text, or nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Example:
     """One thing to learn, in canonical form."""
@@ -86,6 +100,8 @@ class Example:
     origin: Origin
     targets: tuple[int, ...] = ()
     """Places of the messages to learn; empty: the last one alone."""
+    steps: tuple[LearnedStep, ...] = ()
+    """Of a logged dialogue: the step behind each target. The last is the one of ``origin``."""
     rejected: Piece | None = None
     """For ``dpo``: the answer that is worse than the last message."""
     label: bool | None = None
@@ -94,8 +110,6 @@ class Example:
     """Tokens of everything before the answer, as the server counted them."""
     output_tokens: int | None = None
     """Tokens of the answer, as the server counted them."""
-    trained_tokens: int | None = None
-    """Tokens of all that is to be learned, where that is more than the answer."""
     registry: Split | None = None
     """What its conversation is kept for; None for what was read from a file."""
     quality: float = 0.0
@@ -103,7 +117,7 @@ class Example:
     cluster: str | None = None
     """Name of a group that must not be torn apart by a split: the paraphrases of one question, for example."""
     notes: tuple[str, ...] = ()
-    """What was left out of it: ``reasoning_left_out`` …"""
+    """What was left out of it: ``REASONING_LEFT_OUT`` …"""
 
     @property
     def hash(self) -> bytes:

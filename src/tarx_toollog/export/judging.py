@@ -71,7 +71,8 @@ class Bench:
         self._is_known.append(is_known)
         if question.key is not None:
             reason = self._tests.kept(question.conversation_uid, question.exchange_uid)
-            if reason is not None or is_known:
+            is_settled = bool(self._verdicts) and self._verdicts[-1][0] == question.key
+            if (reason is not None or is_known) and not is_settled:
                 self._verdicts.append((question.key, reason or "near_scenario"))
 
     def verdicts(self) -> Iterator[Verdict]:
@@ -95,6 +96,8 @@ class Questions:
         """Ask about an example, unless it is meant for evaluation."""
         if example.registry == "eval":
             return
+        for step in example.steps[:-1]:  # a turn may be too short to be known again; its exchange is known
+            self._ask(Question(0, None, key, step.origin.conversation_uid, step.origin.exchange_uid))
         values = [piece.value for piece in example.messages]
         # A piece of the log stands for all before it: ``Normaliser`` makes a new one for every place in a history.
         is_logged = example.origin.exchange_uid is not None
@@ -106,11 +109,14 @@ class Questions:
                 question = Question(before, turn)
             else:
                 question = Question(before, turn, key, example.origin.conversation_uid, example.origin.exchange_uid)
-            self._judge.ask(question)
-            self._n_asked += 1
-            before = self._n_asked
+            before = self._ask(question)
             if is_logged:
                 self._known[id(example.messages[end - 1])] = (example.messages[end - 1], before)
+
+    def _ask(self, question: Question) -> int:
+        self._judge.ask(question)
+        self._n_asked += 1
+        return self._n_asked
 
     def _history(self, pieces: Sequence[Piece], values: Sequence[Message], *, is_logged: bool) -> tuple[int, list[int]]:
         """Return the number of the longest history that was asked about, and the ends of those after it, last first."""

@@ -30,7 +30,7 @@ def write_lineage(folder: Path, spool: Spool) -> None:
 
 
 def _lineage(written: Written, entry: Entry) -> dict[str, Any]:
-    line = {
+    line: dict[str, Any] = {
         "file": f"{written.format}/{written.file}",
         "line": written.line,
         "example_id": (entry.hash or b"").hex(),
@@ -43,6 +43,16 @@ def _lineage(written: Written, entry: Entry) -> dict[str, Any]:
             "turn_no": entry.turn_no,
             "step_no": entry.step_no,
         }
+    if entry.answers is not None and entry.exchange_uid is not None:
+        line["learned"] = [
+            {
+                "exchange_uid": answer.exchange_uid,
+                "turn_no": answer.turn_no,
+                "step_no": answer.step_no,
+                "n_trained_tokens": answer.n_trained,
+            }
+            for answer in entry.learned
+        ]
     if entry.file is not None:
         line |= {"from_file": entry.file, "from_line": entry.line}
     return line | {"n_tokens": entry.n_tokens, "n_trained_tokens": entry.n_trained, "tokens_from": entry.tokens_from}

@@ -7,8 +7,8 @@ them. Splits are decided before; only rows of the training split are repeated an
 below 0.3, a weight of 2.3 writes all twice and those a third time. So a row that was in stays in when others are added,
 and when the weight grows. A share of trained tokens (``identity=8%``) is a weight that has to be found: with the tokens
 T of the sources that have weights, and shares that sum up to S, all rows together have T / (1 - S) tokens, of which
-each share is known. Limits come before that, because they change T. Rows are columns of numbers here: a million takes
-some 40 MB.
+each share is known. Limits come before that, because they change T. So they count the copies that a weight makes, and
+those of a share, which are not known yet, as one. Rows are columns of numbers here: a million takes some 40 MB.
 """
 
 import re
@@ -21,7 +21,7 @@ from math import floor
 from typing import Any, NamedTuple, get_args
 
 from tarx_toollog.errors import ConfigError
-from tarx_toollog.export.balance import NO_GROUP, BalanceSpec, beyond_cap, surplus
+from tarx_toollog.export.balance import NO_GROUP, BalanceSpec, Size, beyond_cap, surplus
 from tarx_toollog.export.example import Source, Split
 
 SOURCES: tuple[Source, ...] = get_args(Source)
@@ -38,6 +38,17 @@ _PART = re.compile(
 )
 
 
+class Answer(NamedTuple):
+    """One of several answers that an example is learned from."""
+
+    calls: tuple[str, ...]
+    """Names of its calls."""
+    step_no: int
+    """Place in its chain, from 1."""
+    n_trained: int
+    """Its tokens, of those of the example."""
+
+
 class Meta(NamedTuple):
     """What the mix and its accounting know of an example."""
 
@@ -50,12 +61,16 @@ class Meta(NamedTuple):
     n_trained: int
     """Tokens to learn."""
     calls: tuple[str, ...] = ()
-    """Names of the calls in the answer."""
+    """Names of the calls in what is learned."""
     has_tools: bool = False
     """Whether tools were offered."""
     step_no: int = 1
     """Place in its chain, from 1."""
     conversation: str | None = None
+    label: bool | None = None
+    """Whether it is marked as a good answer; None when nobody compares."""
+    answers: tuple[Answer, ...] = ()
+    """All that is learned, where that is several answers: then ``calls`` are those of all."""
 
 
 class Part(NamedTuple):
@@ -162,7 +177,7 @@ class _Rows:
 
     def __init__(self, metas: Iterable[Meta], seed: int, *, with_conversations: bool) -> None:
         self.keys, self.ranks, self.tokens = array("q"), array("Q"), array("i")
-        self.sources, self.flags, self.conversations = bytearray(), bytearray(), array("q")
+        self.sources, self.flags, self.conversations, self.answers = bytearray(), bytearray(), array("q"), array("i")
         signatures, seed_key = _Numbers(), str(seed).encode()
         numbers, called = {source: number for number, source in enumerate(SOURCES)}, array("i")
         for meta in metas:
@@ -174,6 +189,7 @@ class _Rows:
             self.flags.append(_TRAIN * is_train + _TOOLS * meta.has_tools + _CALLS * (meta.calls != ()))
             called.append(signatures[meta.calls if is_train else ()])
             if with_conversations:
+                self.answers.append(len(meta.answers) or 1)
                 self.conversations.append(
                     NO_GROUP if meta.conversation is None else _hash(meta.conversation.encode()) >> 1
                 )
@@ -225,13 +241,7 @@ class _Deciding:
         parts = {source: self._mix.get(source, Part()) for source in SOURCES if source in present}
         weights = {source: part.weight for source, part in parts.items() if part.weight is not None}
         self._thin(weights, rows.is_below)
-        if balance.conversation_cap is not None:
-            beyond = beyond_cap(rows.conversations, rows.ranks, self._train(), balance.conversation_cap)
-            self._drop(beyond, "enough_steps")
-        if balance.tool_cap is not None:
-            self._drop(beyond_cap(rows.tools, rows.ranks, self._train(), balance.tool_cap), "balanced_out")
-        if balance.negatives is not None:
-            self._limit_negatives(balance.negatives)
+        self._limit(balance, weights)
         for source, part in parts.items():
             if part.limit is not None:
                 beyond = beyond_cap(rows.sources, rows.ranks, self._train((source,)), part.limit)
@@ -261,14 +271,32 @@ class _Deciding:
             if number in shares and not self._codes[place] and not is_in(place, shares[number]):
                 self._codes[place] = _REASONS.index("mixed_out")
 
-    def _limit_negatives(self, share: float) -> None:
+    def _limit(self, balance: BalanceSpec, weights: Mapping[Source, float]) -> None:
+        """Leave out what a limit has no room for. What counts is what is written: a row as often as it is repeated."""
+        rows, known = self._rows, {source: weights.get(source, 1.0) for source in SOURCES}
+
+        def copies(place: int) -> int:
+            return rows.copies(place, known)
+
+        def answers(place: int) -> int:
+            return rows.copies(place, known) * rows.answers[place]
+
+        if balance.conversation_cap is not None:
+            beyond = beyond_cap(rows.conversations, rows.ranks, self._train(), balance.conversation_cap, answers)
+            self._drop(beyond, "enough_steps")
+        if balance.tool_cap is not None:
+            self._drop(beyond_cap(rows.tools, rows.ranks, self._train(), balance.tool_cap, copies), "balanced_out")
+        if balance.negatives is not None:
+            self._limit_negatives(balance.negatives, copies)
+
+    def _limit_negatives(self, share: float, copies: Size) -> None:
         rows, without, n_with = self._rows, array("q"), 0
         for place in self._train(_JUDGED):
             if rows.flags[place] & _CALLS:
-                n_with += 1
+                n_with += copies(place)
             elif rows.flags[place] & _TOOLS:
                 without.append(place)
-        self._drop(surplus(without, rows.ranks, n_with, share), "enough_negatives")
+        self._drop(surplus(without, rows.ranks, n_with, share, copies), "enough_negatives")
 
     def _found_weights(self, parts: Mapping[Source, Part], weights: Mapping[Source, float]) -> dict[Source, float]:
         """Return the weights that give each source its share of the trained tokens."""

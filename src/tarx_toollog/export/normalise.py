@@ -12,7 +12,7 @@ Which call a result answers depends on what came before it; so the place in the 
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from tarx_toollog.canonical import parse_arguments
 from tarx_toollog.export.example import Dropped, Message, Piece
@@ -29,6 +29,16 @@ Clean = Callable[[Message], Message]
 """Takes out of a message what must not be written; returns the same object when there is nothing."""
 
 
+class _Waiting(NamedTuple):
+    """A call whose result has not come."""
+
+    given: Any
+    """Its id on the wire."""
+    call_id: str
+    """The id that is written."""
+    name: str
+
+
 class Place:
     """A place in a history: the messages so far in canonical form, and the calls that wait for results."""
 
@@ -38,7 +48,7 @@ class Place:
         self,
         parent: "Place | None" = None,
         pieces: tuple[Piece, ...] = (),
-        waiting: tuple[tuple[str, str], ...] = (),
+        waiting: tuple[_Waiting, ...] = (),
         problem: str | None = None,
     ) -> None:
         self.parent = parent
@@ -63,7 +73,7 @@ class Place:
             return self
         waiting = list(self._waiting)
         try:
-            message = _Reading(waiting, len(self.pieces), keep_reasoning=reading.keep_reasoning).message(raw)
+            message = _Reading(waiting, len(self.pieces), reading).message(raw)
             cleaned = reading.clean(message)
             piece = written(cleaned)
             if any(token in piece.text for token in reading.forbidden):
@@ -81,6 +91,7 @@ class Normaliser:
     Args:
         clean: Called once for each distinct message (see ``Clean``).
         clean_tool: The same for tool definitions.
+        is_plain: Says whether the id of a call may be written; one that may not gets another name.
         keep_reasoning: Write what the model thought as ``reasoning_content``.
         forbidden: Control tokens of the chat template: text that holds one would end a message, or begin another.
     """
@@ -90,10 +101,12 @@ class Normaliser:
         clean: Clean = lambda message: message,
         *,
         clean_tool: Clean = lambda tool: tool,
+        is_plain: Callable[[str], bool] = lambda text: True,
         keep_reasoning: bool = False,
         forbidden: frozenset[str] = frozenset(),
     ) -> None:
         self.clean = clean
+        self.is_plain = is_plain
         self.clean_tool = clean_tool
         self.keep_reasoning = keep_reasoning
         self.forbidden = forbidden
@@ -129,9 +142,12 @@ class Normaliser:
             raise Dropped("not_native_call")
         answered = self._walk(place, said, "invalid_arguments")
         read = answered.pieces[-1].value
-        if answered.is_cleaned:  # the log has the calls as they were
-            read = _Reading([], 0, keep_reasoning=False).message(said[0])
-        _require_same_calls(read, step.tool_calls)
+        if not read["content"].strip() and not read.get("tool_calls"):
+            raise Dropped("no_answer")
+        if not _is_as_logged(said[0], step.tool_calls):
+            if answered.is_cleaned:  # the log has the calls as they were
+                read = _Reading([], 0, self).message(said[0])
+            _require_same_calls(read, step.tool_calls)
         return answered
 
     def tools(self, step: Step) -> Piece | None:
@@ -185,7 +201,8 @@ def written(value: Any) -> Piece:
         raise Dropped("lone_surrogate") from error
     except ValueError as error:
         raise Dropped("number") from error
-    if _LONG_NUMBER.search(piece.text) and not _is_within_64_bits(value):
+    is_text = isinstance(value, dict) and "role" in value and "tool_calls" not in value
+    if not is_text and _LONG_NUMBER.search(piece.text) and not _is_within_64_bits(value):
         raise Dropped("number")
     return piece
 
@@ -206,10 +223,11 @@ def _is_within_64_bits(value: Any) -> bool:
 class _Reading:
     """Reads one message; ``waiting`` are the calls that still wait for their results, and is changed."""
 
-    def __init__(self, waiting: list[tuple[str, str]], position: int, *, keep_reasoning: bool) -> None:
+    def __init__(self, waiting: list[_Waiting], position: int, reading: Normaliser) -> None:
         self._waiting = waiting
         self._position = position
-        self._keep_reasoning = keep_reasoning
+        self._keep_reasoning = reading.keep_reasoning
+        self._is_plain = reading.is_plain
 
     def message(self, raw: Mapping[str, Any]) -> Message:
         role = _ROLES.get(str(raw.get("role")))
@@ -235,23 +253,26 @@ class _Reading:
             function = raw.get("function") if isinstance(raw, Mapping) else None
             if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
                 raise Dropped("not_native_call")
-            call_id = raw.get("id")
-            if not isinstance(call_id, str) or not call_id or call_id in (known for known, _ in self._waiting):
-                call_id = f"call_{self._position}_{ordinal}"
-            self._waiting.append((call_id, function["name"]))
+            given = raw.get("id")
+            call_id = given if self._may_be_written(given) else f"call_{self._position}_{ordinal}"
+            self._waiting.append(_Waiting(given, call_id, function["name"]))
             named = {"name": function["name"], "arguments": _arguments(function.get("arguments"))}
             calls.append({"id": call_id, "type": "function", "function": named})
         return calls
 
+    def _may_be_written(self, call_id: Any) -> bool:
+        if not isinstance(call_id, str) or not call_id or not self._is_plain(call_id):
+            return False
+        return all(call_id != known.call_id for known in self._waiting)
+
     def _result(self, raw: Mapping[str, Any]) -> Message:
         """Return a tool message, paired by id, or in order where the client sent no id."""
         given = raw.get("tool_call_id")
-        found = [entry for entry in self._waiting if not given or entry[0] == given]
-        if not found:
+        found = next((entry for entry in self._waiting if not given or entry.given == given), None)
+        if found is None:
             raise Dropped("history_result")
-        self._waiting.remove(found[0])
-        call_id, name = found[0]
-        return {"role": "tool", "content": _text(raw.get("content")), "name": name, "tool_call_id": call_id}
+        self._waiting.remove(found)
+        return {"role": "tool", "content": _text(raw.get("content")), "name": found.name, "tool_call_id": found.call_id}
 
 
 def _text(content: Any) -> str:
@@ -290,10 +311,16 @@ def _tool(raw: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "function", "function": {key: value for key, value in function.items() if value is not None}}
 
 
+def _is_as_logged(raw: Mapping[str, Any], calls: Sequence[LoggedCall]) -> bool:
+    """Say whether a message has the very texts of the call rows; if not, they may still mean the same."""
+    functions = [call["function"] for call in raw.get("tool_calls") or ()]
+    return [(each["name"], each.get("arguments")) for each in functions] == [
+        (call.name, call.arguments) for call in calls
+    ]
+
+
 def _require_same_calls(answer: Message, calls: Sequence[LoggedCall]) -> None:
     """Hold the answer against the call rows, which is what the verdicts were given on."""
-    if not answer["content"].strip() and not answer.get("tool_calls"):
-        raise Dropped("no_answer")
     written = [(call["function"]["name"], call["function"]["arguments"]) for call in answer.get("tool_calls", ())]
     if written != [(call.name, parse_arguments(call.arguments).value) for call in calls]:
         raise Dropped("calls_differ")

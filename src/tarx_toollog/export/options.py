@@ -4,10 +4,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from tarx_toollog.errors import ConfigError
+from tarx_toollog.export.balance import parse_balance
 from tarx_toollog.export.example import Task, Unit
+from tarx_toollog.export.files import sha256_of
 from tarx_toollog.export.gate import GateOptions
+from tarx_toollog.export.mix import parse_mix
+from tarx_toollog.export.template.load import SERVER, TRL
 from tarx_toollog.store.filters import Filters
 
 Overlong = Literal["drop", "trim-turns", "trim-results"]
@@ -58,7 +63,8 @@ class ExportOptions:
     own_author: str | None = None
     """Who makes it, as its answers may say."""
     template: str | None = None
-    """Where the chat template comes from: ``server`` (of the build that answered), or the path of a file."""
+    """Where the chat template comes from: ``server`` (of the build that answered), ``trl:NAME``, or the path of a
+    file."""
     base_model: str = BASE_MODEL
     parquet: bool = False
     parent: str | None = None
@@ -72,6 +78,17 @@ class ExportOptions:
     def __post_init__(self) -> None:
         if not self.formats:
             raise ConfigError("no format is chosen", hint="name one with --for; `toollog export formats` lists them")
+        self._check_task()
+        self._check_numbers()
+        if self.name is not None and (not self.name.strip() or not self.name.isprintable()):
+            raise ConfigError(f"--name {self.name!r} is no name", hint="leave it out to get the next of v1, v2 …")
+        if self.tokens is not None and not _is_url(self.tokens):
+            raise ConfigError(
+                f"--tokens {self.tokens!r} is not the URL of a model server",
+                hint="write --tokens server, or a URL such as http://127.0.0.1:11435",
+            )
+
+    def _check_task(self) -> None:
         files = self.identity or self.summaries or self.synthetic
         if files and self.task != "sft":
             raise ConfigError(
@@ -80,10 +97,18 @@ class ExportOptions:
             )
         if self.variants and self.task != "dpo":
             raise ConfigError("--variants gives pairs, which only dpo learns", hint="add --task dpo")
+        if self.task != "sft" and self.unit == "trajectory":
+            raise ConfigError(
+                f"preferences are about single answers: {self.task} has no trajectories", hint="use --unit step"
+            )
+
+    def _check_numbers(self) -> None:
         if self.max_tokens < 1:
             raise ConfigError(f"--max-tokens must be 1 or more, not {self.max_tokens}", hint="the default is 25000")
         if self.near is not None and not 0 < self.near <= 1:
             raise ConfigError(f"--near must lie between 0 and 1, not {self.near}", hint="--near off keeps all")
+        parse_mix(self.mix)
+        parse_balance(self.balance, negatives=self.negatives, max_steps=self.max_steps)
 
     @property
     def includes_eval(self) -> bool:
@@ -91,7 +116,11 @@ class ExportOptions:
         return "eval" in self.filters.splits
 
     def as_json(self) -> dict[str, Any]:
-        """Return what differs from the defaults, in a fixed order; files by name, since folders belong to a machine."""
+        """Return what was asked for, in a fixed order; files by name and content, since folders belong to a machine.
+
+        Raises:
+            ConfigError: A file cannot be read.
+        """
         values: dict[str, Any] = {
             "formats": list(self.formats),
             "task": self.task,
@@ -119,14 +148,40 @@ class ExportOptions:
             "synthetic": [path.name for path in self.synthetic],
             "own_name": self.own_name,
             "own_author": self.own_author,
-            "template": self.template,
+            "template": self.template if self._template_file is None else self._template_file.name,
             "base_model": self.base_model,
             "parquet": self.parquet,
             "parent": self.parent,
             "seed": self.seed,
+            "inputs": [{"file": path.name, "sha256": _hash_of(path)} for path in self._files()],
         }
         return {name: value for name, value in values.items() if value not in (None, [], {})}
+
+    @property
+    def _template_file(self) -> Path | None:
+        is_file = self.template is not None and self.template != SERVER and not self.template.startswith(TRL)
+        return Path(self.template or "") if is_file else None
+
+    def _files(self) -> list[Path]:
+        """Return all files that decide what is written, in the order of their options."""
+        single = [path for path in (self.redact_rules, self._template_file) if path is not None]
+        return [*self.identity, *self.summaries, *self.synthetic, *single]
 
 
 def _name(path: Path | None) -> str | None:
     return None if path is None else path.name
+
+
+def _hash_of(path: Path) -> str:
+    try:
+        return sha256_of(path)
+    except OSError as error:
+        raise ConfigError(f"{path.name} cannot be read: {error.strerror}", hint="name a file that is there") from error
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False

@@ -9,27 +9,32 @@ Everything is written beside the output folder and moved at the end: an export t
 """
 
 import json
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from tarx_toollog.errors import ConfigError, NothingMatchedError, ToolLogError
+from tarx_toollog.canonical import bytes_hash
+from tarx_toollog.errors import NothingMatchedError, ToolLogError
 from tarx_toollog.export.collect import Collector, estimate_rest
-from tarx_toollog.export.decide import Decided, decide
+from tarx_toollog.export.decide import accounted, decide
+from tarx_toollog.export.example import Example, Refused
 from tarx_toollog.export.files import write_private
-from tarx_toollog.export.formats import FORMATS, ExportFormat
-from tarx_toollog.export.manifest import LINEAGE_FILE, MANIFEST_FILE, REPORT_FILE, manifest_text, write_lineage
+from tarx_toollog.export.formats import ExportFormat, FormatOptions
+from tarx_toollog.export.manifest import MANIFEST_FILE, REPORT_FILE, manifest_text, write_lineage
 from tarx_toollog.export.options import ExportOptions
+from tarx_toollog.export.placing import place, require_free
 from tarx_toollog.export.preparation import Preparation, prepared
 from tarx_toollog.export.prior import Prior
 from tarx_toollog.export.reading import Reading
 from tarx_toollog.export.reasons import REASONS
 from tarx_toollog.export.record import BuildRecord, begun
+from tarx_toollog.export.remarks import about_formats, about_sources, about_splits, about_untrained
 from tarx_toollog.export.report import (
     ExportReport,
+    StageCount,
     report_page,
     source_counts,
     split_counts,
@@ -39,10 +44,11 @@ from tarx_toollog.export.report import (
 from tarx_toollog.export.scratch import rare_collections, scratch_folder
 from tarx_toollog.export.server_tokens import ServerTokens
 from tarx_toollog.export.verify import verify_files
-from tarx_toollog.export.write import chosen_formats, write_rows
+from tarx_toollog.export.write import FormatCounts, check_formats, chosen_formats, write_rows
 from tarx_toollog.store import queries
 from tarx_toollog.store.datasets import Datasets
 from tarx_toollog.store.log import ToolLog
+from tarx_toollog.store.secret import load_secret
 from tarx_toollog.store.spool import Decision, Spool
 
 
@@ -85,161 +91,185 @@ def run_export(
         log: The store, open for reading.
         out: A folder that does not exist or is empty.
         options: What to write.
-        dry_run: Do everything but write.
+        dry_run: Do everything, but leave nothing: the rows are written into a scratch folder, to know what each
+            format can say, and neither moved nor recorded.
         force: Replace an earlier export in ``out``.
         record: Keep the build in the database, so that it can be asked why a row is in or out.
         progress: Is told how far it is.
-        explain: Called with the spool when everything is decided.
+        explain: Called with the spool when everything is decided; then nothing is written.
 
     Raises:
         NothingMatchedError: No example remains; the hint says why.
         ConfigError: The options do not fit together, or ``out`` is in use.
         ToolLogError: ``out`` cannot be written.
     """
-    progress = progress or _Silent()
     formats = chosen_formats(options.formats, options.task, options.unit)
-    if not dry_run:
-        _require_free(out, force=force)
+    leaves_nothing = dry_run or explain is not None
+    if explain is None:
+        require_free(out, force=force)
+        if record and options.name is not None:
+            Datasets(log).require_free(options.name, replace=options.replace_build)
     try:
         with (
             rare_collections(),
-            scratch_folder(None if dry_run else out) as folder,
+            scratch_folder(None if leaves_nothing else out) as folder,
             closing(Spool(folder / "spool.db")) as spool,
             prepared(log, options, folder) as ready,
         ):
-            report = _decided(log, out, options, ready, spool, progress)
+            run = _Run(log, out, options, ready, spool, progress or _Silent(), formats)
+            seen = run.read(folder / "check")
             if explain is not None:
                 explain(spool)
-            _require_some(report)
+                return run.report(seen)
+            content = folder / "content"
+            report = run.write(seen, content)
             if dry_run:
                 return report
             with begun(log, options, ready, enabled=record) as build:
-                report = _written(log, options, ready, spool, folder / "content", formats, build, report, progress)
-                _require_free(out, force=force)  # another export may have been quicker
-                build.keep(spool, report.facts(), json.loads((folder / "content" / MANIFEST_FILE).read_text())["files"])
-                return replace(report, files=_move(folder / "content", out))
+                report = replace(report, build=build.name)
+                run.verify(content, report)
+                require_free(out, force=force)  # another export may have been quicker
+                run.keep(content, build, report)
+                return replace(report, files=place(content, out))
     except OSError as error:
-        raise ToolLogError(f"cannot write {out}: {error.strerror}", hint="choose another folder") from error
+        where, hint = (tempfile.gettempdir(), "set TMPDIR to another") if leaves_nothing else (out, "choose another")
+        raise ToolLogError(f"cannot write {where}: {error.strerror}", hint=f"{hint} folder") from error
 
 
-def _decided(
-    log: ToolLog, out: Path, options: ExportOptions, ready: Preparation, spool: Spool, progress: Progress
-) -> ExportReport:
-    """Run the first pass and all decisions; return what came of them."""
-    prior = Prior() if options.parent is None else Prior(Datasets(log).prior(options.parent))
-    reading = Reading(log, options, ready)
-    progress.begin("steps read", ready.n_steps)
-    with nullcontext() if options.tokens is None else ServerTokens(options.tokens) as server:
-        collector = Collector(spool, options, ready.look, server)
-        collector.take(reading.examples(progress.advance))
-    if ready.judge is not None:
-        progress.begin("evaluation compared")
-        spool.decide(Decision(key, reason=reason) for key, reason in ready.judge.verdicts())
-    estimate_rest(spool, collector.calibration)
-    progress.begin("decisions")
-    decided = decide(spool, options, ready.near, prior)
-    splits = split_counts(spool)
-    return ExportReport(
-        build=None,
-        out=out,
-        config=options.as_json(),
-        stages=stage_counts(spool),
-        sources=source_counts(spool),
-        splits=splits,
-        tokens=token_figures(spool),
-        accounting=decided.accounting,
-        tables=decided.tables,
-        weights=decided.weights,
-        template_hash=ready.template_hash,
-        notes=dict(sorted(collector.notes.items())),
-        redactions=ready.cleaner.counts,
-        warnings=(*ready.warnings, *_about(splits, reading), *_untrained(options, decided)),
-        imports=tuple(reading.imports),
-        gaps={row["kind"]: row["n"] for row in queries.losses(log.engine)},
-    )
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What came of the first pass and the decisions, beside what is in the spool."""
+
+    reading: Reading
+    notes: Mapping[str, int]
+    weights: Mapping[str, float]
 
 
-def _about(splits: Mapping[str, object], reading: Reading) -> Iterator[str]:
-    for name, count in sorted(reading.claims.items()):
-        yield f"in {count} answers the model calls itself {name}"
-    for imported in reading.imports:
-        for code, count in imported["warnings"].items():
-            yield f"{imported['file']}: {count} × {code}"
-    if splits and "train" not in splits:
-        yield "no example is for training: the conversations that match are kept for development or evaluation"
-    if "train" in splits and "dev" not in splits:
-        yield "no example is for validation: a young log may have no conversation that is kept for development"
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One export: what all its parts share, and the parts in their order."""
+
+    log: ToolLog
+    out: Path
+    options: ExportOptions
+    ready: Preparation
+    spool: Spool
+    progress: Progress
+    formats: list[ExportFormat]
+
+    def read(self, trial: Path) -> _Seen:
+        """Run the first pass and all decisions; what cannot work is refused before."""
+        options, ready, spool, progress = self.options, self.ready, self.spool, self.progress
+        check_formats(self.formats, trial, self._asked)
+        prior = Prior() if options.parent is None else Prior(Datasets(self.log).prior(options.parent))
+        reading = Reading(self.log, options, ready)
+        progress.begin("steps read", ready.n_steps)
+        with nullcontext() if options.tokens is None else ServerTokens(options.tokens) as server:
+            collector = Collector(spool, options, ready.look, server)
+            collector.take(_told(reading.examples(progress.advance), progress))
+        if ready.judge is not None:
+            progress.begin("evaluation compared")
+            spool.decide(Decision(key, reason=reason) for key, reason in ready.judge.verdicts())
+        estimate_rest(spool, collector.calibration)
+        progress.begin("decisions")
+        weights = decide(spool, options, ready.near, prior)
+        return _Seen(reading, dict(sorted(collector.notes.items())), weights)
+
+    def write(self, seen: _Seen, content: Path) -> ExportReport:
+        """Run the second pass."""
+        n_rows = _require_some(stage_counts(self.spool))
+        content.mkdir(mode=0o700)
+        self.progress.begin("rows written", n_rows)
+        counts, findings = write_rows(
+            self.spool, content, self.formats, self._asked, self.ready.template_check, self.progress.advance
+        )
+        if all(one.dropped for one in counts.values()):
+            self.spool.drop_unwritten()
+        report = self.report(seen, counts)
+        written = [path.name for path in content.rglob("*")]
+        remarks = about_formats(self.options, self.formats, counts, written)
+        return replace(report, lint=findings, warnings=(*report.warnings, *remarks))
+
+    def verify(self, content: Path, report: ExportReport) -> None:
+        """Read what was written, and write what stands beside it."""
+        self.progress.begin("rows verified", sum(sum(one.rows.values()) for one in report.formats.values()))
+        verify_files(content, self.spool, self.progress.advance)
+        self.progress.begin("lineage and hashes")
+        write_lineage(content, self.spool)
+        write_private(content / REPORT_FILE, report_page(report))
+        manifest = manifest_text(content, report.facts(), last_exchange=self.ready.last_exchange)
+        write_private(content / MANIFEST_FILE, manifest)
+
+    def keep(self, content: Path, build: BuildRecord, report: ExportReport) -> None:
+        """Write the build down in the database."""
+        self.progress.begin("build recorded")
+        build.keep(self.spool, report.facts(), json.loads((content / MANIFEST_FILE).read_bytes())["files"])
+
+    def report(self, seen: _Seen, counts: Mapping[str, FormatCounts] | None = None) -> ExportReport:
+        """Return what was done so far."""
+        options, ready, spool = self.options, self.ready, self.spool
+        accounting, splits = accounted(spool), split_counts(spool)
+        trained = accounting.as_json()
+        remarks = (
+            *about_sources(seen.reading),
+            *about_splits(splits),
+            *about_untrained(options, spool, trained["sources"]),
+        )
+        return ExportReport(
+            build=None,
+            out=self.out,
+            config=options.as_json(),
+            stages=stage_counts(spool),
+            sources=source_counts(spool),
+            splits=splits,
+            tokens=token_figures(spool),
+            accounting=trained,
+            tables=accounting.as_text(),
+            weights=seen.weights,
+            template_hash=ready.template_hash,
+            formats=counts or {},
+            notes=seen.notes,
+            redaction_policy=ready.cleaner.policy_id,
+            redaction_key=None if options.redact == "off" else _fingerprint(load_secret(self.log.settings)),
+            redactions=ready.cleaner.counts,
+            warnings=(*ready.warnings, *remarks),
+            imports=tuple(seen.reading.imports),
+            gaps={row["kind"]: row["n"] for row in queries.losses(self.log.engine)},
+        )
+
+    @property
+    def _asked(self) -> FormatOptions:
+        return self.ready.format_options(self.options, self.log.settings.upstream)
 
 
-def _untrained(options: ExportOptions, decided: Decided) -> Iterator[str]:
-    files = {"identity": options.identity, "summary": options.summaries, "synthetic": options.synthetic}
-    for source, paths in files.items():
-        if paths and source not in decided.accounting["sources"]:
-            names = ", ".join(path.name for path in paths)
-            yield f"no row of {names} is for training: paraphrases stay together, and chance chose their split"
+def _told(found: Iterable[Example | Refused], progress: Progress) -> Iterator[Example | Refused]:
+    """Yield what is read, and tell of the rows of files, which come behind the steps of the log."""
+    is_file = False
+    for item in found:
+        if item.origin.file is not None:
+            if not is_file:
+                progress.begin("rows of files read")
+                is_file = True
+            progress.advance()
+        yield item
 
 
-def _written(
-    log: ToolLog,
-    options: ExportOptions,
-    ready: Preparation,
-    spool: Spool,
-    content: Path,
-    formats: Sequence[ExportFormat],
-    build: BuildRecord,
-    report: ExportReport,
-    progress: Progress,
-) -> ExportReport:
-    """Run the second pass, and read what it wrote."""
-    content.mkdir(mode=0o700)
-    progress.begin("rows written", report.n_examples)
-    asked = ready.format_options(options, options.name or "dataset", log.settings.upstream)
-    counts, findings = write_rows(spool, content, formats, asked, ready.template_check, progress.advance)
-    progress.begin("rows verified", sum(sum(one.rows.values()) for one in counts.values()))
-    verify_files(content, spool, progress.advance)
-    write_lineage(content, spool)
-    report = replace(report, build=build.name, formats=counts, lint=findings)
-    write_private(content / REPORT_FILE, report_page(report))
-    manifest = manifest_text(content, report.facts(), last_exchange=ready.last_exchange)
-    write_private(content / MANIFEST_FILE, manifest)
-    return report
+def _fingerprint(key: bytes) -> str:
+    return bytes_hash("redaction_key", key).hex()[:16]
 
 
-def _move(folder: Path, out: Path) -> tuple[str, ...]:
-    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    names.sort(key=lambda name: name == MANIFEST_FILE)  # who sees a manifest sees a whole export
-    (out / MANIFEST_FILE).unlink(missing_ok=True)
-    if out.is_dir():
-        _remove_earlier(out)
-    for name in names:
-        target = out / name
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (folder / name).replace(target)
-    return tuple(names)
+def _require_some(stages: tuple[StageCount, ...]) -> int:
+    """Return how many examples are in.
 
-
-def _remove_earlier(out: Path) -> None:
-    """Take away what an earlier export wrote: a ``valid.jsonl`` of last week would be trained on today."""
-    for known in FORMATS:
-        shutil.rmtree(out / known.name, ignore_errors=True)
-    for name in (LINEAGE_FILE, REPORT_FILE):
-        (out / name).unlink(missing_ok=True)
-
-
-def _require_free(out: Path, *, force: bool) -> None:
-    if out.exists() and not out.is_dir():
-        raise ConfigError(f"{out} is a file", hint="name a folder")
-    if not force and out.is_dir() and any(out.iterdir()):
-        raise ConfigError(f"{out} is not empty", hint="choose a new folder, or replace its export with --force")
-
-
-def _require_some(report: ExportReport) -> None:
-    if report.n_examples:
-        return
-    total = report.stages[0].n_in
+    Raises:
+        NothingMatchedError: None.
+    """
+    if stages[-1].n_out:
+        return stages[-1].n_out
+    total = stages[0].n_in
     if not total:
         raise NothingMatchedError("no step of a conversation matched", hint="widen the filters: see `toollog log list`")
-    dropped = {reason: count for stage in report.stages for reason, count in stage.dropped.items()}
+    dropped = {reason: count for stage in stages for reason, count in stage.dropped.items()}
     most = sorted(dropped.items(), key=lambda item: -item[1])[:3]
     reasons = "; ".join(f"{count} × {REASONS[reason]}" for reason, count in most)
     raise NothingMatchedError(f"none of {total} examples can be trained on", hint=reasons)

@@ -20,7 +20,7 @@ from tarx_toollog.export.template.render import ChatTemplate
 from tarx_toollog.export.template.render_rules import TemplateCheck
 from tarx_toollog.store import queries
 from tarx_toollog.store.log import ToolLog
-from tarx_toollog.store.templates import template_of
+from tarx_toollog.store.templates import served_templates
 
 APART_FROM = 20_000
 """Steps from which a second process is worth its start: it takes as long as a thousand steps."""
@@ -35,6 +35,9 @@ class Preparation:
     n_steps: int
     """Steps that the filters leave."""
     template: ChatTemplate | None
+    """The one to train with, which rows are held against."""
+    served: ChatTemplate | None
+    """The one that the server answers with."""
     template_hash: str | None
     cleaner: Cleaner
     normaliser: Normaliser
@@ -49,8 +52,7 @@ class Preparation:
         """Have an example compared with the evaluation, and remember it for the search for near duplicates."""
         if self.questions is not None:
             self.questions.ask(key, example)
-        # Rows of a named group vary what is not compared: the system prompt of an identity question, for example.
-        if self.near is not None and example.cluster is None:
+        if self.near is not None:
             values = [piece.value for piece in example.messages]
             tools = None if example.tools is None else example.tools.value
             worse = None if example.rejected is None else example.rejected.value
@@ -61,7 +63,7 @@ class Preparation:
         """Return the codes of what is found when a row is held against the chat template."""
         return () if self.row_check is None else self.row_check.check(row)
 
-    def format_options(self, options: ExportOptions, build: str, upstream: str) -> FormatOptions:
+    def format_options(self, options: ExportOptions, upstream: str) -> FormatOptions:
         """Return what formats want to know."""
         return FormatOptions(
             task=options.task,
@@ -69,8 +71,9 @@ class Preparation:
             base_model=options.base_model,
             template=None if self.template is None else self.template.text,
             template_tokens={} if self.template is None else self.template.tokens,
+            served_template=None if self.served is None else self.served.text,
             parquet=options.parquet,
-            build_name=build,
+            build_name=options.name,
             upstream=upstream,
             seed=options.seed,
         )
@@ -85,15 +88,16 @@ def prepared(log: ToolLog, options: ExportOptions, folder: Path) -> Iterator[Pre
         NothingMatchedError: There is no such replay run.
     """
     last_exchange = queries.last_key(log.engine)  # before reading
-    (template, served_sha), warnings = _template(log, options)
+    (template, served), warnings = _template(log, options)
     cleaner = cleaner_of(log, options)
     normaliser = Normaliser(
         cleaner.message,
         clean_tool=cleaner.tool,
+        is_plain=cleaner.is_plain,
         keep_reasoning=options.keep_reasoning,
         forbidden=template.special_tokens if template is not None else frozenset(),
     )
-    row_check = None if template is None else TemplateCheck(template, served_sha=served_sha)
+    row_check = None if template is None else TemplateCheck(template, served_sha=None if served is None else served.sha)
     if row_check is not None:
         warnings += [f"the chat template: {CODES[code].what} ({code})" for code in row_check.always]
     n_steps = queries.count_steps(log.engine, options.filters)
@@ -104,6 +108,7 @@ def prepared(log: ToolLog, options: ExportOptions, folder: Path) -> Iterator[Pre
             last_exchange=last_exchange,
             n_steps=n_steps,
             template=template,
+            served=served,
             template_hash=None if template is None else template.sha,
             cleaner=cleaner,
             normaliser=normaliser,
@@ -123,7 +128,13 @@ def _judge(log: ToolLog, options: ExportOptions, folder: Path, n_steps: int, sta
 
 def _template(log: ToolLog, options: ExportOptions) -> tuple[Loaded, list[str]]:
     """Return the template that the rows are held against, and what is to be said about it."""
-    served = template_of(log.engine)
+    served, others = served_templates(log.engine, options.filters)
     if options.template is None and (served is None or served.syntax != "jinja"):
         return Loaded(None, None), ["the served chat template is not known: rows were not held against it"]
-    return choose_template(served, options.template or SERVER), []
+    warnings = []
+    if served is not None and others:
+        warnings.append(
+            f"rows come from several builds: the chat template of {served.build} is taken for the served one, "
+            f"and {', '.join(others)} had another, or did not tell; --build chooses"
+        )
+    return choose_template(served, options.template or SERVER), warnings

@@ -36,6 +36,7 @@ STAGES: dict[str, dict[str, str]] = {
         "special_token": "the text holds a control token of the chat template, which would become a real one",
     },
     "redact": {
+        "value_in_key": "the key of an object holds a value that must not be written, and no mark can stand there",
         "redaction_breaks_schema": "what redaction put in place of a value does not fit the schema of the tool",
     },
     "decontaminate": {

@@ -1,6 +1,6 @@
 """Keeps a build in the database: which examples are in it, which are not, and why."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,11 +16,11 @@ class BuildRecord:
 
     Args:
         datasets: Where builds are kept; None for a build that nobody wants to ask about.
-        name: Name of the build.
+        name: Name of the build; None for one that is not kept.
         build_id: Its key.
     """
 
-    def __init__(self, datasets: Datasets | None, name: str, build_id: int = 0) -> None:
+    def __init__(self, datasets: Datasets | None, name: str | None, build_id: int = 0) -> None:
         self.name = name
         self._datasets = datasets
         self._build_id = build_id
@@ -28,7 +28,7 @@ class BuildRecord:
     def keep(self, spool: Spool, counts: Mapping[str, Any], files: Any) -> None:
         """Write every example down, and that the build is whole."""
         if self._datasets is not None:
-            self._datasets.add(self._build_id, map(_row, spool.entries(only_in=False)))
+            self._datasets.add(self._build_id, _rows(spool.entries(only_in=False)))
             self._datasets.finish(self._build_id, counts, files)
 
 
@@ -41,7 +41,7 @@ def begun(log: ToolLog, options: ExportOptions, prepared: Preparation, *, enable
         StoreError: The database cannot be written.
     """
     if not enabled:
-        yield BuildRecord(None, options.name or "unrecorded")
+        yield BuildRecord(None, None)
         return
     new = NewBuild(
         name=options.name,
@@ -60,6 +60,25 @@ def begun(log: ToolLog, options: ExportOptions, prepared: Preparation, *, enable
         except BaseException:
             datasets.fail(row.id)
             raise
+
+
+def _rows(entries: Iterable[Entry]) -> Iterator[DatasetExampleRow]:
+    for entry in entries:
+        if entry.answers is None:
+            yield _row(entry)
+        else:
+            yield from _rows_of_dialogue(entry)
+
+
+def _rows_of_dialogue(entry: Entry) -> Iterator[DatasetExampleRow]:
+    """Yield a row for each exchange whose answer is learned, so that it can be asked about; the line's own is last."""
+    line = _row(entry)
+    for answer in entry.learned[:-1]:
+        if answer.exchange_id is not None:
+            yield line._replace(exchange_id=answer.exchange_id, n_tokens=None, n_trained_tokens=answer.n_trained)
+            if line.n_trained_tokens is not None:
+                line = line._replace(n_trained_tokens=line.n_trained_tokens - answer.n_trained)
+    yield line
 
 
 def _row(entry: Entry) -> DatasetExampleRow:

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tarx_toollog.export.reasons import REASONS, STAGES
+from tarx_toollog.export.reasons import REASONS, STAGE_OF, STAGES
+from tarx_toollog.export.template.codes import CODES
 from tarx_toollog.export.write import FormatCounts
 from tarx_toollog.store.spool import Spool
 
@@ -19,6 +20,11 @@ _TOKENS = (
     "SELECT MIN(n_tokens), MAX(n_tokens), SUM(n_tokens), SUM(n_trained), COUNT(*) FROM entry "
     "WHERE reason IS NULL AND copies > 0"
 )
+_NOTES = {
+    "reasoning_left_out": "what the model thought was left out of the answer",
+    "retry_text_left_out": "the words beside a call that was made again were left out",
+    "shortened": "made shorter, to fit the limit of tokens",
+}
 _FROM = "SELECT tokens_from, COUNT(*) FROM entry WHERE reason IS NULL GROUP BY tokens_from ORDER BY tokens_from"
 
 
@@ -58,6 +64,10 @@ class ExportReport:
     notes: Mapping[str, int] = field(default_factory=dict)
     imports: tuple[Mapping[str, Any], ...] = ()
     """What the import of each file tells."""
+    redaction_policy: str = ""
+    """Hash of the rules of redaction."""
+    redaction_key: str | None = None
+    """Fingerprint of the key that marks are made with; None where none are made. Another key, other marks."""
     redactions: Mapping[str, int] = field(default_factory=dict)
     lint: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
@@ -95,6 +105,8 @@ class ExportReport:
             },
             "notes": dict(self.notes),
             "imports": [dict(one) for one in self.imports],
+            "redaction_policy": self.redaction_policy,
+            "redaction_key": self.redaction_key,
             "redactions": dict(sorted(self.redactions.items())),
             "lint": dict(self.lint),
             "warnings": list(self.warnings),
@@ -116,9 +128,9 @@ def stage_counts(spool: Spool) -> tuple[StageCount, ...]:
             dropped[reason] = dropped.get(reason, 0) + count
     found, left = [], total
     for stage, reasons in STAGES.items():
-        if stage == "write":
-            continue
         lost = {reason: dropped[reason] for reason in reasons if reason in dropped}
+        if stage == "write":  # a format of somebody else may have reasons of its own
+            lost |= {reason: count for reason, count in dropped.items() if reason not in STAGE_OF}
         found.append(StageCount(stage, left, left - sum(lost.values()), lost))
         left -= sum(lost.values())
     return tuple(found)
@@ -171,7 +183,7 @@ def report_text(report: ExportReport, *, dry_run: bool = False) -> str:
     for stage in report.stages:
         if stage.dropped:
             lines.append(f"  {stage.stage:<14} {stage.n_in:>8} → {stage.n_out}")
-            lines += [f"    {count:>8}  {REASONS[reason]}" for reason, count in stage.dropped.items()]
+            lines += [f"    {count:>8}  {REASONS.get(reason, reason)}" for reason, count in stage.dropped.items()]
     lines += [
         f"  {split:<14} {counts['examples']:>8} examples of {counts['conversations']} conversations"
         for split, counts in report.splits.items()
@@ -182,9 +194,10 @@ def report_text(report: ExportReport, *, dry_run: bool = False) -> str:
     for name, one in report.formats.items():
         rows = ", ".join(f"{split} {count}" for split, count in one.rows.items())
         lost = f"; left out {sum(one.dropped.values())}" if one.dropped else ""
-        lines.append(f"  {report.out / name}: {rows}{lost}")
+        lines.append(f"  {report.out / name}: {rows or 'nothing'}{lost}")
         lines += [f"    {count:>8}  {REASONS.get(reason, reason)}" for reason, count in one.dropped.items()]
     lines += [f"warning: {warning}" for warning in report.warnings]
+    lines += [f"warning: {code} in {count} rows: {CODES[code].what}" for code, count in report.lint.items()]
     return "\n".join(lines)
 
 
@@ -192,7 +205,9 @@ def report_page(report: ExportReport) -> str:
     """Return the report as a Markdown page, to lie beside the files."""
     lines = ["# What is in this folder, and why", "", "| stage | in | out | left out |", "|---|--:|--:|---|"]
     for one in report.stages:
-        lost = "<br>".join(f"{count} × {REASONS[reason]} (`{reason}`)" for reason, count in one.dropped.items())
+        lost = "<br>".join(
+            f"{count} × {REASONS.get(reason, reason)} (`{reason}`)" for reason, count in one.dropped.items()
+        )
         lines.append(f"| {one.stage} | {one.n_in:,} | {one.n_out:,} | {lost} |")
     lines += ["", "| split | examples | conversations |", "|---|--:|--:|"]
     lines += [
@@ -208,6 +223,10 @@ def report_page(report: ExportReport) -> str:
     for name, counts in report.formats.items():
         lost = ", ".join(f"{count} × `{reason}`" for reason, count in counts.dropped.items())
         lines += [f"| {name} | {split} | {rows:,} | {lost} |" for split, rows in counts.rows.items()]
+        lines += [] if counts.rows else [f"| {name} | – | 0 | {lost} |"]
+    if report.notes:
+        lines += ["", "## What was changed in examples", ""]
+        lines += [f"- {count:,} × {_NOTES.get(note, note)} (`{note}`)" for note, count in report.notes.items()]
     if report.warnings or report.lint:
         lines += ["", "## Look at this", ""]
         lines += [f"- {warning}" for warning in report.warnings]

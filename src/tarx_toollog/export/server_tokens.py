@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from tarx_toollog.errors import EndpointError
+from tarx_toollog.errors import ConfigError, EndpointError
 from tarx_toollog.export.example import Example, Piece
 
 _TIMEOUT_S = 60.0  # far more than a prompt takes; a server that does not answer must not hold an export for ever
@@ -30,12 +30,18 @@ class ServerTokens:
 
     Args:
         base_url: Where llama-server listens, without ``/v1``.
+
+    Raises:
+        ConfigError: It is no URL.
     """
 
     def __init__(self, base_url: str) -> None:
         self._base_url = base_url.rstrip("/").removesuffix("/v1")
         # No proxies from the environment: the rows are private, and the server is near.
-        self._client = httpx.Client(base_url=self._base_url, timeout=_TIMEOUT_S, trust_env=False)
+        try:
+            self._client = httpx.Client(base_url=self._base_url, timeout=_TIMEOUT_S, trust_env=False)
+        except httpx.InvalidURL as error:
+            raise ConfigError(f"--tokens {base_url!r} is no URL: {error}", hint="write --tokens server") from error
 
     def __enter__(self) -> "ServerTokens":
         return self

@@ -1,6 +1,7 @@
 """The second pass: what is in goes to every chosen format, and the spool remembers where each row stands."""
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -9,10 +10,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import get_args
 
-from tarx_toollog.errors import ConfigError
+from tarx_toollog.errors import ConfigError, NothingMatchedError
 from tarx_toollog.export.example import Dropped, Row, Split, Summary, Task, Unit
 from tarx_toollog.export.formats import FORMATS, ExportFormat
 from tarx_toollog.export.formats.base import FormatOptions, FormatWriter
+from tarx_toollog.export.reasons import REASONS
 from tarx_toollog.store.spool import Body, Entry, Spool, Written
 
 _KNOWN_TOOLS = 1000  # texts of tools that are kept in memory
@@ -61,6 +63,23 @@ def chosen_formats(names: Sequence[str], task: Task, unit: Unit) -> list[ExportF
     return formats
 
 
+def check_formats(formats: Sequence[ExportFormat], folder: Path, options: FormatOptions) -> None:
+    """Let every format refuse options that do not fit it: before hours of reading, not after them.
+
+    Args:
+        formats: Those that were chosen.
+        folder: Does not exist; gone again afterwards.
+        options: For the formats.
+
+    Raises:
+        ConfigError: A format cannot be written with these options.
+    """
+    for one in formats:
+        (folder / one.name).mkdir(mode=0o700, parents=True)
+        one.writer(folder / one.name, options).close()
+    shutil.rmtree(folder)
+
+
 def write_rows(
     spool: Spool,
     folder: Path,
@@ -69,7 +88,7 @@ def write_rows(
     check: Callable[[Row], Iterable[str]],
     advance: Callable[[], object],
 ) -> tuple[Mapping[str, FormatCounts], Mapping[str, int]]:
-    """Write every row that is in, each format into a folder of its name.
+    """Write every row that is in, each format into a folder of its name; one that can say none of them has no folder.
 
     Args:
         spool: With all decisions made.
@@ -81,6 +100,9 @@ def write_rows(
 
     Returns:
         What each format made of the rows, and how many rows each code was found in.
+
+    Raises:
+        NothingMatchedError: No format can say any of them.
     """
     findings: Counter[str] = Counter()
     tools_text = lru_cache(_KNOWN_TOOLS)(spool.tools_text)
@@ -98,8 +120,24 @@ def write_rows(
                 for name, writer in writers.items():
                     _write(spool, name, writer, row, entry, counts[name])
         for name, writer in writers.items():
-            writer.finish(counts[name].summary)
+            if counts[name].rows:
+                writer.finish(counts[name].summary)
+    for name, made in counts.items():
+        if not made.rows:
+            shutil.rmtree(folder / name)
+    _require_rows(counts)
     return counts, dict(sorted(findings.items()))
+
+
+def _require_rows(counts: Mapping[str, FormatCounts]) -> None:
+    if any(one.rows for one in counts.values()):
+        return
+    lost = (
+        f"{name}: {count} × {REASONS.get(reason, reason)}"
+        for name, one in counts.items()
+        for reason, count in one.dropped.items()
+    )
+    raise NothingMatchedError("no format can say any of the rows", hint="; ".join(lost))
 
 
 def _write(spool: Spool, name: str, writer: FormatWriter, row: Row, entry: Entry, counts: FormatCounts) -> None:

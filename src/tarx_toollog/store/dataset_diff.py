@@ -1,7 +1,8 @@
 """What has changed from one build of training data to another.
 
 *Theory.* Both builds are read in the order of their examples' hashes and merged, so that memory does not grow with
-them; the database sorts. Rows of one hash are one example, however often and in whichever order it was taken. An
+them; the database sorts. Rows of one hash are one example, however often and in whichever order it was taken; of a
+dialogue, which has a row for each of its exchanges, the one of its line is read. An
 example that one build does not know by its hash may have been left out there before it had one, or may be another
 example of the same exchange: those few are looked up by their exchange, a page at a time.
 """
@@ -13,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
 
-from tarx_toollog.store.datasets import BuildRow
+from tarx_toollog.store.datasets import IS_LINE, BuildRow
 from tarx_toollog.store.schema import conversation, dataset_example, exchange
 
 Change = Literal["added", "removed", "moved", "copies"]
@@ -30,7 +31,11 @@ _ROWS: sa.Select[Any] = (
         dataset_example.c.exchange_id,
         dataset_example.c.origin,
     )
-    .where(dataset_example.c.dataset_build_id == sa.bindparam("build_id"), dataset_example.c.example_hash.is_not(None))
+    .where(
+        dataset_example.c.dataset_build_id == sa.bindparam("build_id"),
+        dataset_example.c.example_hash.is_not(None),
+        IS_LINE,
+    )
     .order_by(dataset_example.c.example_hash, dataset_example.c.seq)
 )
 _PLACES: sa.Select[Any] = (

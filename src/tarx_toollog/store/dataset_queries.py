@@ -5,7 +5,8 @@ Every function takes an engine that may only read. ``dataset_diff`` compares two
 *Theory.* An example is known by its content hash, because the same answer to the same question is the same example
 whichever exchange it was taken from. Where an example was left out before it had a hash, or has another hash than in
 another build (since the rules of redaction have changed, for example), the exchange that it comes from is what both
-builds know.
+builds know. A dialogue has a row for each exchange that it is learned from: for an exchange, that row is told, for an
+example the row of its line.
 """
 
 import re
@@ -16,6 +17,7 @@ import sqlalchemy as sa
 
 from tarx_toollog.canonical import HASH_SIZE
 from tarx_toollog.errors import ConfigError, NothingMatchedError
+from tarx_toollog.store.datasets import IS_LINE
 from tarx_toollog.store.schema import conversation, dataset_build, dataset_example, exchange
 
 Row = dict[str, Any]
@@ -71,7 +73,7 @@ class _Meant(NamedTuple):
     @property
     def condition(self) -> sa.ColumnElement[bool]:
         if self.example_hash is not None:
-            return dataset_example.c.example_hash == self.example_hash
+            return (dataset_example.c.example_hash == self.example_hash) & IS_LINE
         if self.exchange_id is not None:
             return dataset_example.c.exchange_id == self.exchange_id
         return dataset_example.c.origin == self.origin
@@ -84,8 +86,8 @@ def parts(engine: sa.Engine, build_id: int) -> list[Row]:
     query = (
         sa.select(
             *keys,
-            sa.func.count().label("n_examples"),
-            sa.func.sum(dataset_example.c.copies).label("n_copies"),
+            sa.func.count(sa.case((IS_LINE, 1))).label("n_examples"),
+            sa.func.sum(sa.case((IS_LINE, dataset_example.c.copies), else_=0)).label("n_copies"),
             sa.func.coalesce(sa.func.sum(of_all), 0).label("n_trained_tokens"),
         )
         .where(dataset_example.c.dataset_build_id == build_id)

@@ -81,7 +81,11 @@ class BuildRow:
 
 
 class DatasetExampleRow(NamedTuple):
-    """One example of a build, or one that was left out. A tuple, because there are a million of them."""
+    """One example of a build, or one that was left out. A tuple, because there are a million of them.
+
+    A dialogue has a row for each exchange whose answer is learned, each with its own ``n_trained_tokens``. The last is
+    that of its line; those before it have no ``n_tokens``, so that no line counts twice (``IS_LINE``).
+    """
 
     example_hash: bytes | None
     """17 bytes; None where it was left out before it had one."""
@@ -99,6 +103,10 @@ class DatasetExampleRow(NamedTuple):
     tokens_from: str | None = None
     reason: str | None = None
     """Why it was left out; None when it is in."""
+
+
+IS_LINE = dataset_example.c.n_tokens.is_not(None) | dataset_example.c.n_trained_tokens.is_(None)
+"""Of the rows of a dialogue, the one of its line; every other row."""
 
 
 class PriorRow(NamedTuple):
@@ -129,8 +137,8 @@ _EXAMPLE_COLUMNS = ("dataset_build_id", "seq", *DatasetExampleRow._fields)
 _OF_BUILD = dataset_example.c.dataset_build_id == sa.bindparam("build_id")
 _LAST_SEQ = sa.select(sa.func.coalesce(sa.func.max(dataset_example.c.seq), 0)).where(_OF_BUILD)
 _FIGURES = sa.select(
-    sa.func.count(sa.case((dataset_example.c.reason.is_(None), 1))).label("n_examples"),
-    sa.func.count(dataset_example.c.reason).label("n_left_out"),
+    sa.func.count(sa.case((IS_LINE & dataset_example.c.reason.is_(None), 1))).label("n_examples"),
+    sa.func.count(sa.case((IS_LINE, dataset_example.c.reason))).label("n_left_out"),
     sa.func.coalesce(
         sa.func.sum(
             sa.case((dataset_example.c.split == "train", dataset_example.c.copies * dataset_example.c.n_trained_tokens))
@@ -231,13 +239,21 @@ class Datasets(LogTables):
         with self._write() as connection:
             connection.execute(statement.values(status=status, finished_at=datetime.now(UTC), **values))
 
-    def _make_room(self, name: str, *, replace: bool) -> None:
+    def require_free(self, name: str, *, replace: bool) -> BuildRow | None:
+        """Return the build that a new one of this name would replace; None when there is none.
+
+        Raises:
+            ConfigError: The name is taken.
+        """
         found = self._builds(dataset_build.c.name == name)
-        if not found:
-            return
-        if found[0].status == "finished" or (found[0].status == "writing" and not replace):
+        if found and (found[0].status == "finished" or (found[0].status == "writing" and not replace)):
             raise _taken(name, found[0].status)
-        self._remove(found[0].id)
+        return found[0] if found else None
+
+    def _make_room(self, name: str, *, replace: bool) -> None:
+        found = self.require_free(name, replace=replace)
+        if found is not None:
+            self._remove(found.id)
 
     def _remove(self, build_id: int) -> None:
         last = 0

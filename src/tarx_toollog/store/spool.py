@@ -10,6 +10,7 @@ What the values mean is the business of ``export``; here they are columns.
 """
 
 import errno
+import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -26,7 +27,7 @@ CREATE TABLE entry (
     key INTEGER PRIMARY KEY, hash BLOB, source TEXT NOT NULL,
     exchange_uid TEXT, exchange_id INTEGER, conversation_uid TEXT, turn_no INTEGER, step_no INTEGER, started_at REAL,
     file TEXT, line INTEGER, grp TEXT, registry TEXT, calls TEXT, n_offered INTEGER, tools INTEGER, label INTEGER,
-    targets TEXT, n_tokens INTEGER, n_trained INTEGER, tokens_from TEXT, parts TEXT, quality REAL,
+    targets TEXT, answers TEXT, n_tokens INTEGER, n_trained INTEGER, tokens_from TEXT, parts TEXT, quality REAL,
     split TEXT, copies INTEGER NOT NULL DEFAULT 1, reason TEXT
 );
 CREATE TABLE body (
@@ -35,6 +36,19 @@ CREATE TABLE body (
 CREATE TABLE tools (id INTEGER PRIMARY KEY, text TEXT NOT NULL);
 CREATE TABLE written (format TEXT, key INTEGER, copy INTEGER, file TEXT, line INTEGER, reason TEXT);
 """
+
+
+class Answer(NamedTuple):
+    """One of the answers that an example is learned from, where these are several."""
+
+    calls: str
+    """Names of its calls, joined by ``>``."""
+    n_trained: int
+    """Its tokens. In ``Entry.answers`` they only say which share of the example's tokens is its own."""
+    exchange_uid: str | None = None
+    exchange_id: int | None = None
+    turn_no: int | None = None
+    step_no: int | None = None
 
 
 class Entry(NamedTuple):
@@ -64,6 +78,8 @@ class Entry(NamedTuple):
     label: bool | None = None
     targets: str | None = None
     """Places of the messages to learn, as JSON; None for the last alone."""
+    answers: str | None = None
+    """JSON of an ``Answer`` for each of these places; ``learned`` reads it."""
     n_tokens: int | None = None
     n_trained: int | None = None
     tokens_from: str | None = None
@@ -75,6 +91,20 @@ class Entry(NamedTuple):
     copies: int = 1
     reason: str | None = None
     """Why it is left out; None while it is in."""
+
+    @property
+    def learned(self) -> tuple[Answer, ...]:
+        """The answers that are learned, with tokens that add up to ``n_trained``; empty for the last message alone."""
+        if self.answers is None:
+            return ()
+        answers = [Answer(*values) for values in json.loads(self.answers)]
+        total, before, found = sum(answer.n_trained for answer in answers) or 1, 0, []
+        for answer in answers:
+            until = before + answer.n_trained
+            bounds = [(self.n_trained or 0) * end // total for end in (before, until)]
+            found.append(answer._replace(n_trained=bounds[1] - bounds[0]))
+            before = until
+        return tuple(found)
 
 
 class Body(NamedTuple):
@@ -246,6 +276,17 @@ class Spool:
         self._connection.execute(
             "UPDATE entry SET reason = 'duplicate' WHERE reason IS NULL AND EXISTS (SELECT 1 FROM entry AS earlier "
             "WHERE earlier.hash = entry.hash AND earlier.reason IS NULL AND earlier.key < entry.key)"
+        )
+
+    def drop_unwritten(self) -> None:
+        """Give every example that no format has written the reason that the first of them gave."""
+        self._flush()
+        self._connection.execute("CREATE INDEX IF NOT EXISTS by_key ON written (key)")
+        self._connection.execute(
+            "UPDATE entry SET reason = (SELECT written.reason FROM written WHERE written.key = entry.key "
+            "ORDER BY written.rowid LIMIT 1) "
+            "WHERE reason IS NULL AND EXISTS (SELECT 1 FROM written WHERE written.key = entry.key) "
+            "AND NOT EXISTS (SELECT 1 FROM written WHERE written.key = entry.key AND written.file IS NOT NULL)"
         )
 
     # ---- out --------------------------------------------------------------------------------------------------------

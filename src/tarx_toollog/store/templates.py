@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tarx_toollog.errors import ConfigError, NothingMatchedError
+from tarx_toollog.store.filters import Filters, exchange_conditions
 from tarx_toollog.store.schema import BUILD_NAME, chat_template, exchange, model_build
 from tarx_toollog.wire.model_facts import ChatTemplate
 
@@ -59,6 +60,15 @@ class StoredTemplate:
         return {name: text for name, text in found.items() if text is not None}
 
 
+class Served(NamedTuple):
+    """The chat templates behind a part of the log."""
+
+    template: StoredTemplate | None
+    """The one behind most of its exchanges, of those whose text is known."""
+    others: tuple[str, ...]
+    """Builds that answered there, too, with another template or without telling theirs; the most used first."""
+
+
 def write_template(connection: sa.Connection, template: ChatTemplate | None) -> None:
     """Keep a template, if it is a new one."""
     if template is None or connection.execute(_KNOWN, {"hash": template.hash}).first() is not None:
@@ -86,6 +96,36 @@ def template_of(engine: sa.Engine, build: str | None = None) -> StoredTemplate |
         else:
             row = _only(build, connection.execute(_found(build)).all())
     return None if row is None or row.text is None else StoredTemplate(**row._asdict())
+
+
+def served_templates(engine: sa.Engine, filters: Filters) -> Served:
+    """Return what the exchanges that are meant were served with; where no build of theirs is known, what all were.
+
+    Args:
+        engine: An engine that may read.
+        filters: What is meant.
+    """
+    with engine.connect() as connection:
+        rows = connection.execute(_behind(filters)).all()
+    known = next((row for row in rows if row.text is not None), None)
+    if known is None:
+        # Nobody says what a build without a template was served with: least of all another build.
+        return Served(None if rows or filters.builds else template_of(engine), ())
+    others = dict.fromkeys(row.build for row in rows if row.hash != known.hash)
+    return Served(StoredTemplate(**known._asdict()), tuple(others))
+
+
+def _behind(filters: Filters) -> sa.Select[Any]:
+    """Return the query for the builds that answered the exchanges, with their templates, the most used first."""
+    is_meant = (exchange.c.model_build_id.is_not(None), *exchange_conditions(filters))
+    n_exchanges = sa.func.count().label("n_exchanges")
+    used = sa.select(exchange.c.model_build_id, n_exchanges).where(*is_meant).group_by(exchange.c.model_build_id)
+    counted = used.subquery()
+    return (
+        _TEMPLATES.join(counted, counted.c.model_build_id == model_build.c.id)
+        .outerjoin(chat_template, _IS_OF_BUILD)
+        .order_by(counted.c.n_exchanges.desc(), *_LATEST_FIRST)
+    )
 
 
 def _found(build: str) -> sa.Select[Any]:

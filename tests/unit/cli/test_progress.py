@@ -28,13 +28,22 @@ def test_another_kind_of_work_begins_to_count_again(
         bar.advance(1000)
 
     assert bar.count == 1000
-    assert capsys.readouterr().err == "1000 rows written, 100/s\n"
+    assert capsys.readouterr().err == "rows written …\n1000 rows written, 100/s\n"
+
+
+def test_work_that_cannot_be_counted_is_told_when_it_begins(capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress("steps read") as bar:
+        bar.begin("decisions")
+        bar.begin("build recorded")
+
+    assert capsys.readouterr().err == "decisions …\nbuild recorded …\n"
 
 
 def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "LINE_EVERY_S", 0.0)
 
     with Progress("steps", quiet=True) as bar:
+        bar.begin("rows")
         bar.advance(5)
 
     assert bar.count == 5

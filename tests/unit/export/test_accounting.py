@@ -1,6 +1,6 @@
 from tarx_toollog.export.accounting import Accounting
 from tarx_toollog.export.example import Source
-from tarx_toollog.export.mix import Meta
+from tarx_toollog.export.mix import Answer, Meta
 
 
 def meta(
@@ -43,6 +43,39 @@ def test_the_tokens_of_parallel_calls_are_divided_among_their_tools() -> None:
 
 def test_places_in_the_chain_come_in_order_and_late_ones_together() -> None:
     assert ["1", "2", "4+"] == list(counted().as_json()["chain_positions"])
+
+
+def test_a_dialogue_is_one_row_of_each_tool_and_place_and_its_tokens_are_divided_among_them() -> None:
+    answers = (
+        Answer(("recall",), 1, 40),
+        Answer(("recall", "save"), 2, 31),
+        Answer((), 3, 9),
+        Answer((), 1, 20),
+    )
+    accounting = Accounting()
+    accounting.add(meta("tool", 100, ("recall", "recall", "save"))._replace(answers=answers), 2)
+    figures = accounting.as_json()
+
+    assert (2, 200, 0.0) == (figures["rows"], figures["trained_tokens"], figures["negatives"])
+    assert {
+        "recall": {"rows": 2, "trained_tokens": 80 + 31},
+        "save": {"rows": 2, "trained_tokens": 31},
+        "(no call)": {"rows": 2, "trained_tokens": 58},
+    } == figures["tools"]
+    assert {"1": 120, "2": 62, "3": 18} == {
+        place: counts["trained_tokens"] for place, counts in figures["chain_positions"].items()
+    }
+
+
+def test_good_and_bad_answers_are_counted_where_rows_are_marked() -> None:
+    accounting = counted()
+    assert "labels" not in accounting.as_json()
+    assert "Good answers" not in accounting.as_text()
+
+    for copies, label in ((1500, True), (2, False)):
+        accounting.add(meta("tool", 10)._replace(label=label), copies)
+    assert {"good": 1500, "bad": 2} == accounting.as_json()["labels"]
+    assert "Good answers: 1,500; bad ones: 2." in accounting.as_text()
 
 
 def test_negatives_are_the_answers_without_a_call_where_tools_were_offered() -> None:

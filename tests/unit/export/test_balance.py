@@ -3,7 +3,7 @@ import re
 import pytest
 
 from tarx_toollog.errors import ConfigError
-from tarx_toollog.export.balance import NO_GROUP, BalanceSpec, beyond_cap, parse_balance
+from tarx_toollog.export.balance import NO_GROUP, BalanceSpec, beyond_cap, parse_balance, surplus
 
 
 def test_a_specification_names_limits_and_the_share() -> None:
@@ -41,3 +41,11 @@ def test_the_lowest_ranks_of_a_group_stay_and_what_has_no_group_stays() -> None:
 
     assert [0] == list(beyond_cap(groups, ranks, iter(range(6)), 2))
     assert [2] == list(beyond_cap(groups, ranks, iter([1, 2, 3]), 1))
+
+
+def test_what_is_too_large_for_the_rest_of_a_limit_makes_room_for_what_is_not() -> None:
+    ranks, sizes = [10, 20, 30, 40], [3, 4, 2, 1]
+
+    assert [1, 3] == list(beyond_cap([1] * 4, ranks, iter(range(4)), 5, sizes.__getitem__))
+    assert [1, 3] == list(surplus(range(4), ranks, 20, 0.2, sizes.__getitem__))
+    assert [] == list(surplus(range(4), ranks, 40, 0.2, sizes.__getitem__))

@@ -187,3 +187,10 @@ def test_messages_as_they_were_on_the_wire_are_understood() -> None:
     function = {"name": "delete_note", "arguments": {"id": 7}}
     canonical = {"role": "assistant", "content": "", "tool_calls": [{"id": "x", "function": function}]}
     assert "near_scenario" == finds("Yes", canonical, known)
+
+
+def test_a_value_that_redaction_took_out_tells_as_much_as_the_value_would() -> None:
+    known = Contamination([document("Who is ⟦EMAIL:3f2a9c41b7⟧?"), *map(document, QUESTIONS)])
+
+    assert "near_scenario" == finds("Who is ⟦EMAIL:3f2a9c41b7⟧? Thanks!", known=known)
+    assert finds("Who is ⟦EMAIL:990b1c52aa⟧? Thanks!", known=known) is None

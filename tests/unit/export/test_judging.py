@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from tarx_toollog.config import Settings
 from tarx_toollog.errors import ToolLogError
 from tarx_toollog.export import judge_process
 from tarx_toollog.export.contamination import Contamination, EvalDocument
-from tarx_toollog.export.example import Example, Origin, Piece
+from tarx_toollog.export.example import Example, LearnedStep, Origin, Piece
 from tarx_toollog.export.judge_process import JudgeProcess
 from tarx_toollog.export.judging import Bench, Judge, Question, Questions, evaluation
 from tarx_toollog.export.options import ExportOptions
@@ -65,6 +66,17 @@ def test_a_turn_of_the_evaluation_spoils_its_example_and_all_that_come_after_it(
 
 def test_an_earlier_turn_spoils_an_example_whose_dialogue_was_never_asked_about() -> None:
     assert [(1, "near_scenario")] == verdicts(bench(), example(TESTED, SAID, OTHER, Piece(dict(SAID.value))))
+
+
+def test_an_earlier_step_of_a_dialogue_that_was_frozen_spoils_it() -> None:
+    hello = {"role": "user", "content": "Hi"}
+    tests = Contamination([EvalDocument([hello], SAID.value, "c", "frozen", is_scenario=True)])
+    steps = [LearnedStep(place, Origin(exchange_uid=uid), None) for place, uid in ((1, "frozen"), (3, "u"))]
+    dialogue = replace(
+        example(Piece(hello), SAID, OTHER, Piece(dict(SAID.value)), conversation="d"), steps=tuple(steps)
+    )
+
+    assert [(1, "in_scenario")] == verdicts(Bench(tests), dialogue)
 
 
 def test_examples_of_files_may_share_messages_between_different_histories() -> None:

@@ -7,7 +7,7 @@ import pytest
 from tarx_toollog.errors import ConfigError
 from tarx_toollog.export.balance import BalanceSpec
 from tarx_toollog.export.example import Source, Split
-from tarx_toollog.export.mix import SOURCES, Kept, Meta, Mixed, Part, decide, parse_mix
+from tarx_toollog.export.mix import SOURCES, Answer, Kept, Meta, Mixed, Part, decide, parse_mix
 from tarx_toollog.export.reasons import STAGES
 
 N = 4000
@@ -22,6 +22,7 @@ def meta(
     split: Split = "train",
     conversation: str | None = None,
     has_tools: bool = True,
+    n_answers: int = 0,
 ) -> Meta:
     return Meta(
         key=key,
@@ -32,6 +33,7 @@ def meta(
         calls=calls,
         has_tools=has_tools,
         conversation=conversation,
+        answers=(Answer(calls, 1, n_trained),) * n_answers,
     )
 
 
@@ -222,6 +224,40 @@ def test_fewer_answers_without_a_call_than_asked_for_all_stay() -> None:
     rows = [meta(n) for n in range(80)] + [meta(100 + n, "chat", calls=()) for n in range(10)]
 
     assert {None: 90} == reasons(mixed(rows, balance=BalanceSpec(negatives=0.2)))
+
+
+def test_a_limit_of_a_tool_counts_rows_as_often_as_they_are_written() -> None:
+    rows = [meta(n) for n in range(100)] + [meta(200 + n, "identity", calls=("recall",)) for n in range(100)]
+
+    result = mixed(rows, "tool=x2,identity=2.5", BalanceSpec(tool_cap=60))
+    assert 57 < sum(copies(result).values()) <= 60
+    assert {2, 3} == set(copies(result).values()) - {0}
+
+
+def test_the_share_of_answers_without_a_call_is_that_of_what_is_written() -> None:
+    rows = [meta(n) for n in range(80)] + [meta(100 + n, "chat", calls=()) for n in range(100)]
+
+    kept = copies(mixed(rows, "chat=x4", BalanceSpec(negatives=0.2)))
+    assert (20, 80) == (sum(kept[100 + n] for n in range(100)), sum(kept[n] for n in range(80)))
+    kept = copies(mixed(rows, "tool=x2", BalanceSpec(negatives=0.2)))
+    assert (40, 160) == (sum(kept[100 + n] for n in range(100)), sum(kept[n] for n in range(80)))
+
+
+def test_a_limit_counts_a_row_of_a_source_with_a_share_once() -> None:
+    rows = [meta(n, n_trained=100) for n in range(100)]
+    rows += [meta(500 + n, "chat", calls=(), n_trained=10) for n in range(100)]
+
+    result = mixed(rows, "chat=20%", BalanceSpec(negatives=0.2))
+    assert 75 == reasons(result)["enough_negatives"]
+    assert 10 == result.weights["chat"]
+
+
+def test_a_limit_of_a_conversation_counts_the_answers_of_a_dialogue() -> None:
+    rows = [meta(1, conversation="long", n_answers=5), meta(2, conversation="long", n_answers=9)]
+    rows += [meta(3, conversation="long", n_answers=2), meta(4, conversation="other", n_answers=8)]
+
+    assert {1: 1, 2: 0, 3: 1, 4: 1} == copies(mixed(rows, balance=BalanceSpec(conversation_cap=8)))
+    assert {1: 0, 2: 0, 3: 2, 4: 0} == copies(mixed(rows, "tool=x2", BalanceSpec(conversation_cap=9)))
 
 
 def test_every_reason_is_one_of_the_stage() -> None:

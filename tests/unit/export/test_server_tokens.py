@@ -4,7 +4,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from tarx_toollog.errors import EndpointError
+from tarx_toollog.errors import ConfigError, EndpointError
 from tarx_toollog.export.example import Example, Origin, Piece
 from tarx_toollog.export.server_tokens import ServerTokens
 
@@ -54,3 +54,8 @@ def test_a_server_that_is_no_llama_server_is_told(odd: str, route: str, said: st
 def test_a_server_that_is_not_there_is_told() -> None:
     with ServerTokens("http://127.0.0.1:9/v1") as server, pytest.raises(EndpointError, match="cannot be reached"):
         server.count(ASKED)
+
+
+def test_a_url_that_no_client_takes_is_told() -> None:
+    with pytest.raises(ConfigError, match="is no URL: Invalid IDNA hostname"):
+        ServerTokens("http://t\u00e4rx..local")

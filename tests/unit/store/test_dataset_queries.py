@@ -180,6 +180,26 @@ def test_what_a_build_is_made_of_adds_up(log: ToolLog) -> None:
     assert (4, 3, 70) == (made.n_examples, made.n_left_out, made.n_trained_tokens)
 
 
+def test_a_dialogue_has_a_row_for_each_exchange_and_is_one_example(log: ToolLog) -> None:
+    made = build(log, [*dialogue(1, 1, 2, 3), *dialogue(2, 4, reason="too_long", copies=0, split=None)])
+
+    assert [("tool", "train", None, 1, 2, 60), ("tool", None, "too_long", 1, 0, 0)] == [
+        tuple(row.values()) for row in parts(log.engine, made.id)
+    ]
+    assert (1, 1, 60) == (made.n_examples, made.n_left_out, made.n_trained_tokens)
+    assert [("v1", "in", "train", 2, None)] == said(why(log.engine, hashed(1).hex()))
+    for exchange_id, n_tokens in ((1, None), (2, None), (3, 100)):
+        (row,) = why(log.engine, uid(log, exchange_id))
+        assert ("in", 2, 10, n_tokens) == (row["state"], row["copies"], row["n_trained_tokens"], row["n_tokens"])
+    assert [("v1", "out", None, 0, "too_long")] == said(why(log.engine, uid(log, 4)))
+
+
+def dialogue(number: int, *exchange_ids: int, **values: Any) -> list[DatasetExampleRow]:
+    """Return the rows of a dialogue: that of its line is the last."""
+    line = example(number, exchange_ids[-1], **{"copies": 2, **values})
+    return [*(line._replace(exchange_id=key, n_tokens=None) for key in exchange_ids[:-1]), line]
+
+
 # ---- diff -----------------------------------------------------------------------------------------------------------
 
 
@@ -233,6 +253,19 @@ def test_each_kind_of_change_is_told_with_its_reason(log: ToolLog) -> None:
     } == shown
     assert (uid(log, 2), None) == (found[hashed(2).hex()].exchange_uid, found[hashed(2).hex()].origin)
     assert (None, "i:1") == (found[hashed(3).hex()].exchange_uid, found[hashed(3).hex()].origin)
+
+
+def test_a_dialogue_that_went_on_is_another_example_of_its_exchanges(log: ToolLog) -> None:
+    before, after = build(log, dialogue(1, 1, 2)), build(log, dialogue(2, 1, 2, 3), last_exchange_id=4)
+
+    assert {
+        (hashed(1).hex(), "removed", 2, 0, "changed"),
+        (hashed(2).hex(), "added", 0, 2, "not_selected"),
+    } == {
+        (row.example_id, row.change, row.copies_before, row.copies_after, row.reason)
+        for row in diff(log.engine, before, after)
+    }
+    assert [] == list(diff(log.engine, before, build(log, dialogue(1, 1, 2))))
 
 
 def test_an_example_that_another_exchange_stands_for_now_is_the_same_example(log: ToolLog) -> None:

@@ -1,10 +1,11 @@
 import errno
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tarx_toollog.store.spool import Body, Decision, Entry, Spool, Written
+from tarx_toollog.store.spool import Answer, Body, Decision, Entry, Spool, Written
 
 
 @pytest.fixture
@@ -28,6 +29,16 @@ def test_what_comes_out_is_what_went_in(spool: Spool) -> None:
     assert [entry] == list(spool.entries())
     assert [1, 2] == [each.key for each in spool.entries(only_in=False)]
     assert (Body("[1]", "{}"), None) == (spool.body(1), spool.body(2))
+
+
+def test_the_answers_of_an_example_share_its_tokens_and_none_is_lost() -> None:
+    answers = json.dumps([Answer("a>b", 3, "x", 1, 1, 1), Answer("", 3, "y", 2, 1, 2), Answer("", 1, "z", 3, 2, 1)])
+    entry = Entry(1, b"h", "tool", answers=answers, n_trained=10)
+
+    assert (Answer("a>b", 4, "x", 1, 1, 1), Answer("", 4, "y", 2, 1, 2), Answer("", 2, "z", 3, 2, 1)) == entry.learned
+    assert [3, 3, 1] == [answer.n_trained for answer in entry._replace(n_trained=7).learned]
+    assert [0, 0, 0] == [answer.n_trained for answer in entry._replace(n_trained=None).learned]
+    assert () == Entry(1, b"h", "tool", n_trained=10).learned
 
 
 def test_of_equal_examples_the_first_stays(spool: Spool) -> None:

@@ -5,8 +5,8 @@ and whole turns with any choice of targets. It reads arguments and tools from st
 and every ``null``, where objects would go through Arrow's guesses. ``data/README.md`` states the columns' types, so
 that it does not matter what the first rows hold, and ``path: data`` makes Axolotl read it.
 
-Its preference datasets know neither tools nor tool calls (axolotl issue 3824). So preferences are texts that the served
-chat template has written out, which Axolotl passes on as they are.
+Its preference datasets know neither tools nor tool calls (axolotl issue 3824). So preferences are texts that the chat
+template, served or named, has written out, which Axolotl passes on as they are.
 
 Format: ``axolotl/prompt_strategies/chat_template.py`` and ``dpo/passthrough.py`` of Axolotl 0.19.
 """
@@ -157,7 +157,7 @@ def _config(options: FormatOptions, rows: Mapping[Split, int], max_tokens: int, 
 def _dataset(options: FormatOptions, split: str) -> str:
     head = f"- path: data\n  split: {split}\n"
     if options.task == "dpo":
-        return f"{head}  type: passthrough # texts, as the served chat template wrote them\n"
+        return f"{head}  type: passthrough # texts, as the chat template wrote them\n"
     return (
         f"{head}  type: chat_template\n  field_messages: messages\n"
         "  message_field_training: train # learn what is marked,\n  roles_to_train: [] # and nothing else\n"

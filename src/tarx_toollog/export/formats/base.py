@@ -26,15 +26,17 @@ class FormatOptions:
     base_model: str = "Qwen/Qwen2.5-7B-Instruct"
     """The model to fine-tune: a name on the Hugging Face hub or a folder. It stands in generated configurations."""
     template: str | None = None
-    """Text of the chat template that is served, where it is known."""
+    """Text of the chat template to train with: the served one, unless somebody named another."""
     template_tokens: Mapping[str, str] = field(default_factory=dict)
     """Special tokens that it names: ``bos_token``, ``eos_token``."""
     template_variables: Mapping[str, Any] = field(default_factory=dict)
     """More variables to render it with: ``enable_thinking`` …"""
+    served_template: str | None = None
+    """Text of the chat template that was served while the log was written, where it is known."""
     parquet: bool = False
     """Write Parquet beside the JSONL files, where the format's readers take it."""
-    build_name: str = "dataset"
-    """Name of this build of the dataset."""
+    build_name: str | None = None
+    """Name that somebody gave this build; None for the next of v1, v2 …, which would make other bytes of equal rows."""
     upstream: str = "http://127.0.0.1:11435"
     """Base URL of the model server."""
     seed: int = 0

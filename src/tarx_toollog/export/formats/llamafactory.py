@@ -211,7 +211,11 @@ _THOUGHT_TAGS = ("<think>", "</think>")
 
 
 def _name(options: FormatOptions, split: Split) -> str:
-    return f"{options.build_name}_{split}"
+    """Return the name of a file's data set. In the name of a build, a comma would make two of them."""
+    return f"{_NO_NAME.sub('_', options.build_name or 'dataset')}_{split}"
+
+
+_NO_NAME = re.compile(r"[^\w.-]+")
 
 
 def _info(task: Task, file: str) -> dict[str, Any]:
@@ -232,8 +236,8 @@ def _config(options: FormatOptions, template: str, has_dev: bool, max_tokens: in
         task=options.task,
         base_model=json.dumps(options.base_model, ensure_ascii=False),
         template=template,
-        train=_name(options, "train"),
-        validation=_VALIDATION.format(name=_name(options, "dev")) if has_dev else "",
+        train=json.dumps(_name(options, "train"), ensure_ascii=False),
+        validation=_VALIDATION.format(name=json.dumps(_name(options, "dev"), ensure_ascii=False)) if has_dev else "",
         max_tokens=max_tokens,
         limit=limit,
         mask=_MASK if is_sft and options.unit == "step" else "",

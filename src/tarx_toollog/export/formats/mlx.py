@@ -11,6 +11,7 @@ every weight is NaN. ``mlx_config`` says why that cannot happen with our ``lora.
 Format: ``mlx_lm/tuner/datasets.py`` of mlx-lm 0.32.
 """
 
+from hashlib import blake2b
 from pathlib import Path
 
 from tarx_toollog.export.example import Dropped, Row, Summary, Task, Unit
@@ -49,6 +50,7 @@ class MlxWriter:
         self._options = options
         self._files = JsonlFiles(folder)
         self._longest = 0
+        self._content = blake2b(digest_size=4)
 
     def add(self, row: Row) -> Location:
         """Write one line.
@@ -59,7 +61,9 @@ class MlxWriter:
         if not row.is_only_last_learned:
             raise Dropped("needs_mask")
         line = f"{{{messages_and_tools(row)}}}"
-        self._longest = max(self._longest, len(line) if line.isascii() else len(line.encode()))
+        data = line.encode()
+        self._longest = max(self._longest, len(data))
+        self._content.update(data)
         return self._files.add(row.split, line)
 
     def finish(self, summary: Summary) -> None:
@@ -71,9 +75,11 @@ class MlxWriter:
             return
         plan = plan_of(self._files.lines, summary.max_tokens, self._longest)
         write_private(self._folder / "lora.yaml", lora_yaml(plan, self._options))
-        write_private(self._folder / "train.sh", train_script(plan, self._options))
-        if self._options.template is not None:
-            write_private(self._folder / SERVED_TEMPLATE, self._options.template)
+        # Without a name of its own: other rows are another build, and equal ones give the same script.
+        name = self._options.build_name or f"rows-{self._content.hexdigest()}"
+        write_private(self._folder / "train.sh", train_script(plan, self._options, name))
+        if self._options.served_template is not None:
+            write_private(self._folder / SERVED_TEMPLATE, self._options.served_template)
 
     def close(self) -> None:
         """Close all files."""

@@ -54,6 +54,11 @@ class Plan:
     """In tokens; no row can be as long."""
 
     @property
+    def surplus(self) -> int:
+        """Rows beyond whole epochs, which fill the last update."""
+        return self.iters * self.batch_size - EPOCHS * self.rows["train"]
+
+    @property
     def updates(self) -> int:
         """Changes of the weights in all."""
         return self.iters // self.accumulation
@@ -108,7 +113,7 @@ mask_prompt: true
 max_seq_length: {plan.max_seq_length}
 
 # {plan.batch_size} divides {plan.rows["train"]}, the rows to train on: mlx-lm leaves out what does not fill a batch.
-# {plan.batch_size} x {plan.accumulation} rows an update; {plan.iters} batches are {EPOCHS} epochs.{_smaller(plan)}
+# {plan.batch_size} x {plan.accumulation} rows an update; {_epochs(plan)}.{_smaller(plan)}
 batch_size: {plan.batch_size}
 grad_accumulation_steps: {plan.accumulation}
 iters: {plan.iters}
@@ -130,6 +135,11 @@ steps_per_report: {min(10, every)}
 save_every: {every}
 adapter_path: adapters
 {_validation(plan, every)}"""
+
+
+def _epochs(plan: Plan) -> str:
+    epochs = f"{plan.iters} batches are {EPOCHS} epochs"
+    return f"{epochs}, and {plan.surplus} rows more to fill the last update" if plan.surplus else epochs
 
 
 def _smaller(plan: Plan) -> str:

@@ -12,13 +12,19 @@ LEAST_CONTEXT = 8192
 """Tokens to serve with at least: the scenarios are other conversations than the rows, and may be longer."""
 
 
-def train_script(plan: Plan, options: FormatOptions) -> str:
-    """Return the text of ``train.sh``. Values are quoted for the shell."""
+def train_script(plan: Plan, options: FormatOptions, name: str) -> str:
+    """Return the text of ``train.sh``. Values are quoted for the shell.
+
+    Args:
+        plan: The numbers that depend on the rows.
+        options: What a person asked for.
+        name: Tag of the scenarios, and name of the model.
+    """
     text = files(__package__).joinpath("mlx_train.sh").read_text(encoding="utf-8")
     for mark, value in (
         ("@MODEL@", options.base_model),
-        ("@NAME@", f"{options.build_name}-mlx"),
-        ("@TAG@", options.build_name),
+        ("@NAME@", f"{name}-mlx"),
+        ("@TAG@", name),
         ("@CONTEXT@", str(max(LEAST_CONTEXT, plan.max_tokens + ANSWER_TOKENS))),
         ("@UPSTREAM@", options.upstream),
     ):

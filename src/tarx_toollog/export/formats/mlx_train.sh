@@ -10,7 +10,9 @@
 # LLAMA_CPP   whole path of a checkout of llama.cpp, for convert_hf_to_gguf.py   (default: ~/llama.cpp)
 # PYTHON      a python that has what that script needs                            (default: python3)
 # TEMPLATE    base or served: which chat template to train with, when the two differ
+# REPLAY      no: train only, where the log is not at hand                        (default: yes)
 set -eu
+started_in=$(pwd)
 cd "$(dirname "$0")"
 
 model=@MODEL@
@@ -20,6 +22,11 @@ context=@CONTEXT@ # tokens: the longest row and an answer, or what a scenario ma
 upstream=@UPSTREAM@ # where the model is served that wrote the log
 converter=${LLAMA_CPP:-$HOME/llama.cpp}/convert_hf_to_gguf.py
 python=${PYTHON:-python3}
+
+# A relative path to the database, or a toollog.toml, is meant where this was started.
+replay() {
+    (cd "$started_in" && toollog replay "$@")
+}
 
 # Everything that is needed has to be there before the first of these hours.
 missing=""
@@ -32,13 +39,15 @@ need() {
 need mlx_lm.lora "pip install mlx-lm; on Linux: pip install 'mlx-lm' 'mlx[cpu]'"
 need llama-quantize "brew install llama.cpp, or build it"
 need llama-server "brew install llama.cpp, or build it"
-need toollog "pip install tarx-toollog"
+if [ "${REPLAY:-yes}" != no ]; then
+    need toollog "pip install tarx-toollog"
+fi
 need curl "the package curl"
 need "$python" "PYTHON names another"
 if [ ! -f "$converter" ]; then
     echo "missing: $converter (git clone https://github.com/ggml-org/llama.cpp, and LLAMA_CPP=its folder)" >&2
     missing=yes
-elif ! "$python" "$converter" --help >/dev/null 2>&1; then
+elif ! "$python" "$converter" --help >/dev/null; then
     echo "missing: what $converter imports ($python -m pip install -r its requirements.txt)" >&2
     missing=yes
 fi
@@ -46,9 +55,21 @@ if [ -n "$missing" ]; then
     exit 1
 fi
 
-# Frozen before the training, so that both models get the same. Without scenarios there is nothing to replay.
-scenarios=yes
-toollog replay build --tag "$tag" || scenarios=""
+# Frozen before the training, so that both models get the same.
+unreplayed=""
+if [ "${REPLAY:-yes}" = no ]; then
+    unreplayed="as REPLAY=no says"
+else
+    status=0
+    replay build --tag "$tag" || status=$?
+    if [ "$status" -eq 3 ]; then
+        unreplayed="as no conversation is kept for evaluation"
+    elif [ "$status" -ne 0 ]; then
+        echo "no scenarios: toollog replay build ended with status $status and the words above." >&2
+        echo "mend that, or run this with REPLAY=no to train without replaying" >&2
+        exit 1
+    fi
+fi
 
 # Each product is made beside its place, and moved there when it is whole.
 if [ ! -e base-4bit ]; then
@@ -94,8 +115,8 @@ if [ ! -e model-Q4_K_M.gguf ]; then
     rm model-bf16.gguf
 fi
 
-if [ -z "$scenarios" ]; then
-    echo "model-Q4_K_M.gguf is ready; nothing was replayed, as there are no scenarios under $tag"
+if [ -n "$unreplayed" ]; then
+    echo "model-Q4_K_M.gguf is ready; nothing was replayed, $unreplayed"
     exit 0
 fi
 
@@ -116,5 +137,5 @@ until curl --fail --silent --output /dev/null "http://127.0.0.1:$port/health"; d
     seconds=$((seconds + 1))
 done
 
-toollog replay run "$tag" --endpoint "http://127.0.0.1:$port" --model "$name"
+replay run "$tag" --endpoint "http://127.0.0.1:$port" --model "$name"
 echo "to compare, the model that is served now: toollog replay run $tag --endpoint $upstream --model base"

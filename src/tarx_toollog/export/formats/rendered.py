@@ -1,4 +1,4 @@
-"""``rendered``: text, made with the chat template that is served. For trainers that take prompts and answers as text.
+"""``rendered``: text, made with the chat template that is served or named. For trainers that take prompt and answer so.
 
 =======  ==========================================
 task     keys, all of them text but ``label``
@@ -9,7 +9,7 @@ task     keys, all of them text but ``label``
 =======  ==========================================
 
 The prompt is what the model reads when it is used, up to the opening of its answer; the completion is what it writes,
-with the token that ends it. So the loss sees exactly what was served, whatever the trainer knows of chat templates.
+with the token that ends it. So the loss sees exactly what is served, whatever the trainer knows of chat templates.
 """
 
 import json
@@ -38,7 +38,7 @@ class RenderedFormat:
     """The format, as the registry holds it."""
 
     name = "rendered"
-    about = "prompt and completion as text, in the chat template that is served"
+    about = "prompt and completion as text, in the chat template that is served or named"
     tasks: frozenset[Task] = frozenset({"sft", "dpo", "kto"})
     units: frozenset[Unit] = frozenset({"step"})
 

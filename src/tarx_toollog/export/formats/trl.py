@@ -9,8 +9,11 @@ refused. ``dpo`` has ``prompt``, ``chosen``, ``rejected``; ``kto`` has ``prompt`
 Format: https://huggingface.co/docs/trl/dataset_formats, TRL 1.16.
 """
 
+import math
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from tarx_toollog.errors import ConfigError
 from tarx_toollog.export.example import Dropped, Row, Summary, Task, Unit
@@ -77,6 +80,7 @@ class TrlWriter:
         self._options = options
         columns = _TRAJECTORY if options.unit == "trajectory" else _COLUMNS[options.task]
         self._files = HfFiles(folder, columns, options)
+        self._labels: Counter[bool | None] = Counter()  # of the training rows
 
     def add(self, row: Row) -> Location:
         """Write one line.
@@ -86,7 +90,10 @@ class TrlWriter:
         """
         if self._options.unit == "trajectory":
             return self._files.add(row, {"messages": all_learned(row), "tools": row.tools_text})
-        return self._files.add(row, step_cells(row, self._options.task))
+        place = self._files.add(row, step_cells(row, self._options.task))
+        if row.split == "train":
+            self._labels[row.label] += 1
+        return place
 
     def finish(self, summary: Summary) -> None:
         """Write the card and, where there is anything to train on, the script."""
@@ -94,12 +101,15 @@ class TrlWriter:
         rows = "Each row is one turn of a dialogue" if self._options.unit == "trajectory" else f"{_ROWS[task]}"
         self._files.finish(_ABOUT.format(rows=rows, task=task))
         if self._files.has_training_rows:
-            values = {
+            values: dict[str, object] = {
                 "MODEL": self._options.base_model,
                 "MAX_TOKENS": summary.max_tokens,
                 "MAX_LENGTH": length_limit(self._files.longest),
                 "SEED": self._options.seed,
             }
+            if task == "kto":
+                good, bad = self._labels[True], self._labels[False]
+                values |= {"N_GOOD": good, "N_BAD": bad, **kto_weights(good, bad)._asdict()}
             write_private(self._folder / f"{task}.py", script(f"trl_{task}.py.txt", values))
 
     def close(self) -> None:
@@ -127,6 +137,30 @@ def step_cells(row: Row, task: Task) -> dict[str, str | None]:
             raise Dropped("format_cannot_say")
         cells["label"] = "true" if row.label else "false"
     return cells | {"tools": row.tools_text}
+
+
+class KtoWeights(NamedTuple):
+    """What a good and a bad row count for."""
+
+    GOOD_WEIGHT: float
+    BAD_WEIGHT: float
+
+
+def kto_weights(n_good: int, n_bad: int) -> KtoWeights:
+    """Return the weights with which good rows count as much as bad ones, or up to a third more.
+
+    That is the range which the authors of KTO recommend, and TRL asks for. Only the rarer kind gets a weight: rows of
+    a log are mostly good, and nothing is gained by counting those for less.
+
+    Args:
+        n_good: Good rows to train on.
+        n_bad: Bad ones.
+    """
+    if not n_good or not n_bad or n_bad <= n_good <= n_bad * 4 / 3:
+        return KtoWeights(1.0, 1.0)
+    if n_good < n_bad:
+        return KtoWeights(math.ceil(n_bad * 100 / n_good) / 100, 1.0)
+    return KtoWeights(1.0, math.floor(n_good * 100 / n_bad) / 100)
 
 
 def all_learned(row: Row) -> str:

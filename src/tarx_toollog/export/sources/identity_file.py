@@ -159,7 +159,8 @@ def _filled(value: Any, values: Mapping[str, str]) -> Any:
     def fill(found: re.Match[str]) -> str:
         name = found[1].lower()
         if name not in values:
-            raise BadLineError(f"nobody says what {found[0]} is", f"give a value for `{name}`, or write it out")
+            mend = "name who makes it with --own-author, or write it out" if name == "author" else "write it out"
+            raise BadLineError(f"nobody says what {found[0]} is", mend)
         return values[name]
 
     if isinstance(value, str):

@@ -7,17 +7,17 @@ learned is *left out* with a reason of ``export.reasons``, as it would be had it
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from tarx_toollog.canonical import MAX_DEPTH, TOO_DEEP, InvalidJsonError, parse_json
-from tarx_toollog.errors import ConfigError
+from tarx_toollog.errors import LIST_ENTRY, ConfigError
 from tarx_toollog.export.reasons import REASONS
 
 LISTED = 10
-"""Lines that an error names: enough to see the pattern."""
+"""Lines that a message names: enough to see the pattern."""
 KEPT = 100
 """Warnings and left-out answers that are kept with their place; the rest is counted."""
 MAX_ARRAY = 64 * 2**20
@@ -104,10 +104,9 @@ class Intake:
             ConfigError: A line is wrong, or the file holds none.
         """
         if self._errors:
-            more = [f"and {self._n_errors - LISTED} more"] if self._n_errors > LISTED else []
-            listed = "\n  ".join([*self._errors, *more])
             count = "1 error" if self._n_errors == 1 else f"{self._n_errors} errors"
-            raise ConfigError(f"{self.file}: {count}\n  {listed}", hint="mend the file; nothing of it was imported")
+            message = _with_list(f"{self.file}: {count}", self._errors, self._n_errors)
+            raise ConfigError(message, hint="mend what is listed; nothing of the file was imported")
         if not self.lines:
             raise ConfigError(f"{self.file} is empty", hint="leave the option away, or name another file")
 
@@ -120,7 +119,11 @@ class Intake:
         self.require_no_errors()
         if not self.examples:
             why = "; ".join(f"{n} × {reason}: {REASONS[reason]}" for reason, n in self.left_out.most_common(3))
-            raise ConfigError(f"{self.file}: no answer is fit to be learned ({why})", hint="see docs/export-sources.md")
+            left_out = (one for one in self.remarks if one.code in self.left_out)
+            lines = [f"line {one.line}: {' '.join(one.message.split())}" for one in left_out]
+            message = f"{self.file}: no answer is fit to be learned ({why})"
+            hint = "mend what is listed, or leave the file away"
+            raise ConfigError(_with_list(message, lines, self.left_out.total()), hint=hint)
 
     def as_json(self) -> dict[str, Any]:
         """Return the counts for a manifest, and the places for a report."""
@@ -133,6 +136,12 @@ class Intake:
             "warnings": dict(sorted(self.warnings.items())),
             "remarks": [remark._asdict() for remark in self.remarks],
         }
+
+
+def _with_list(message: str, lines: Sequence[str], total: int) -> str:
+    """Return a message with the first lines of a list below it, and how many more there are."""
+    more = [f"and {total - LISTED} more"] if total > LISTED else []
+    return LIST_ENTRY.join([message, *lines[:LISTED], *more])
 
 
 def read_lines(path: Path, intake: Intake) -> Iterator[InputLine]:

@@ -8,7 +8,17 @@ and the others are context.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from tarx_toollog.export.example import Dropped, Example, Origin, Piece, Refused, Source, Split
+from tarx_toollog.export.example import (
+    REASONING_LEFT_OUT,
+    Dropped,
+    Example,
+    LearnedStep,
+    Origin,
+    Piece,
+    Refused,
+    Source,
+    Split,
+)
 from tarx_toollog.export.gate import problem_of
 from tarx_toollog.export.normalise import Normaliser, Place, has_reasoning
 from tarx_toollog.export.redact import breaks_schema
@@ -21,12 +31,13 @@ from tarx_toollog.model import Step, Trajectory
 class _Dialogue:
     """A trajectory in the making."""
 
-    step: Step
     place: Place
     tools: Piece | None
     example: Example
-    targets: list[int] = field(default_factory=list)
-    output_tokens: int | None = 0
+    """Of its last answer."""
+    notes: tuple[str, ...]
+    """Of all its answers."""
+    steps: list[LearnedStep] = field(default_factory=list)
 
 
 def log_examples(
@@ -77,7 +88,8 @@ def _read(
             raise Dropped("redaction_breaks_schema")
     except Dropped as dropped:
         return Refused(source, origin, dropped.reason)
-    return _Dialogue(step, place, tools, _example(trajectory, step, place, tools, source, origin))
+    example = _example(trajectory, step, place, tools, source, origin)
+    return _Dialogue(place, tools, example, example.notes)
 
 
 def _continue(open_: dict[int, _Dialogue], new: _Dialogue) -> None:
@@ -88,18 +100,19 @@ def _continue(open_: dict[int, _Dialogue], new: _Dialogue) -> None:
         earlier = open_.get(id(before))
         if earlier is not None and _same(earlier.tools, tools):
             del open_[id(before)]
-            new.targets, new.output_tokens = earlier.targets, earlier.output_tokens
+            new.steps, new.notes = earlier.steps, tuple(dict.fromkeys((*earlier.notes, *new.notes)))
             break
         before = before.parent
-    new.targets.append(len(place.pieces) - 1)
-    n_tokens = new.example.output_tokens
-    new.output_tokens = None if n_tokens is None or new.output_tokens is None else new.output_tokens + n_tokens
+    example = new.example
+    n_tokens = None if REASONING_LEFT_OUT in example.notes else example.output_tokens
+    new.steps.append(LearnedStep(len(place.pieces) - 1, example.origin, n_tokens))
     open_[id(place)] = new
 
 
 def _whole(dialogue: _Dialogue) -> Example:
     """Return the example of a dialogue: its last answer, with all that is to be learned on the way to it."""
-    return replace(dialogue.example, targets=tuple(dialogue.targets), trained_tokens=dialogue.output_tokens)
+    targets = tuple(step.place for step in dialogue.steps)
+    return replace(dialogue.example, targets=targets, steps=tuple(dialogue.steps), notes=dialogue.notes)
 
 
 def _same(left: Piece | None, right: Piece | None) -> bool:
@@ -121,7 +134,7 @@ def _example(
         output_tokens=step.output_tokens if is_counted else None,
         registry=split,
         quality=quality_of(labels),
-        notes=("reasoning_left_out",)
+        notes=(REASONING_LEFT_OUT,)
         if has_reasoning(step) and "reasoning_content" not in place.pieces[-1].value
         else (),
     )

@@ -76,7 +76,7 @@ def summary_examples(
     for draft in _drafts(path, intake):
         tools = draft.tools or borrowed
         if not tools:
-            hint = "give each line its `tools`, or the definition of the tool"
+            hint = f"give each line its `tools`, with the definition of {options.tool_name}"
             raise ConfigError(f"{path.name}: the log never offered {options.tool_name}", hint=hint)
         try:
             yield from _examples(draft, tools, intake, normaliser, sample, options.tool_name)
@@ -133,7 +133,7 @@ def _examples(
     if sample.system_prompt and draft.raws[0].get("role") not in ("system", "developer"):
         raws.insert(0, {"role": "system", "content": sample.system_prompt})
     try:
-        pieces = pieces_of(raws, normaliser)
+        pieces, offered = pieces_of(raws, normaliser), tools_piece(tools, normaliser)
     except Dropped as dropped:
         problem: tuple[str, str] | None = (dropped.reason, "")
     else:
@@ -143,7 +143,7 @@ def _examples(
         yield Refused("summary", origin, problem[0])
         return
     intake.examples += 1
-    yield Example(pieces, tools_piece(tools, normaliser), "summary", origin, cluster=draft.cluster)
+    yield Example(pieces, offered, "summary", origin, cluster=draft.cluster)
 
 
 def _arguments(row: Mapping[str, Any], tool: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,11 +6,13 @@ after it may show how to recover.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tarx_toollog.canonical import content_hash
-from tarx_toollog.export.example import Example, Message, Origin, Piece, Refused, Unit
+from tarx_toollog.export.documents import text_of
+from tarx_toollog.export.example import Dropped, Example, Message, Origin, Piece, Refused, Unit
 from tarx_toollog.export.normalise import Normaliser, Place
 from tarx_toollog.export.redact import MARK
 from tarx_toollog.export.sources.chat import names_of, places, raw_messages, tool_list, tools_piece
@@ -59,9 +61,9 @@ def _dialogue(line: InputLine, intake: Intake, normaliser: Normaliser, unit: Uni
         raise BadLineError("there is no answer in it", "give a message of the assistant")
     seen = places(raws, normaliser)
     origin, cluster = Origin(file=intake.file, line=line.number), _cluster(line.value, raws)
-    offered, good = tools_piece(tools, normaliser), []
+    (offered, unsaid), good = _offered(tools, normaliser), []
     for place in answers:
-        problem = None if _is_context(raws[place]) else _problem(raws, seen, place, tools or ())
+        problem = None if _is_context(raws[place]) else unsaid or _problem(raws, seen, place, tools or ())
         if problem is not None:
             intake.leave_out(line.number, *problem)
             yield Refused("synthetic", origin, problem.reason)
@@ -76,6 +78,14 @@ def _dialogue(line: InputLine, intake: Intake, normaliser: Normaliser, unit: Uni
         ]
     intake.examples += len(found)
     yield from found
+
+
+def _offered(tools: Sequence[dict[str, Any]] | None, normaliser: Normaliser) -> tuple[Piece | None, Problem | None]:
+    """Return the tools as examples hold them, or why they must not be written."""
+    try:
+        return tools_piece(tools, normaliser), None
+    except Dropped as dropped:
+        return None, Problem(dropped.reason)
 
 
 def _is_context(raw: Mapping[str, Any]) -> bool:
@@ -99,7 +109,7 @@ def _problem(
             reason = "invalid_arguments" if is_its_own else "history_arguments"
         return Problem(reason)
     answer = seen[place].pieces[-1]
-    return answer_problem(answer, tools) or _result_problem(answer, raws[place + 1 :])
+    return answer_problem(answer, tools) or _result_problem(raws, seen, place)
 
 
 def answer_problem(answer: Piece, tools: Sequence[Mapping[str, Any]]) -> Problem | None:
@@ -130,19 +140,17 @@ def answer_problem(answer: Piece, tools: Sequence[Mapping[str, Any]]) -> Problem
     return None
 
 
-def _result_problem(answer: Piece, following: Sequence[Message]) -> Problem | None:
+def _result_problem(raws: Sequence[Message], seen: Sequence[Place], place: int) -> Problem | None:
     """Hold calls against what came back. A dialogue may end with calls; one that goes on must have their results."""
-    calls = answer.value.get("tool_calls", ())
-    if not calls or not following:
+    calls = seen[place].pieces[-1].value.get("tool_calls", ())
+    if not calls or place + 1 == len(raws):
         return None
-    results: list[Message] = []
-    for raw in following:
-        if raw.get("role") != "tool":
-            break
-        results.append(raw)
+    results = list(takewhile(lambda raw: raw.get("role") == "tool", raws[place + 1 :]))
     if len(results) < len(calls):
         return Problem("no_result", f"{len(calls)} calls and {len(results)} results")
-    failed = [
-        raw["content"] for raw in results if isinstance(raw.get("content"), str) and judge_result(raw["content"])[0]
-    ]
-    return Problem("error_result", failed[0][:200]) if failed else None
+    # What is told of a result goes into the manifest, so it is the cleaned one; one that cannot be written has none.
+    cleaned = [piece.value["content"] for piece in seen[place + len(results)].pieces[place + 1 :]]
+    for number, result in enumerate(results):
+        if judge_result(text_of(result)).is_error:
+            return Problem("error_result", "".join(cleaned[number : number + 1])[:200])
+    return None

@@ -11,15 +11,20 @@ from tarx_toollog.store.log import ToolLog
 from tarx_toollog.store.templates import StoredTemplate, template_of
 
 SERVER = "server"
-_TRL = "trl:"
+TRL = "trl:"
 
 
 class Loaded(NamedTuple):
     """The template that was asked for, and what the server answers with."""
 
     template: ChatTemplate | None
-    served_sha: str | None
-    """Hash of the served template, where it is known."""
+    served: ChatTemplate | None
+    """The one that the server answers with, where it is known."""
+
+    @property
+    def served_sha(self) -> str | None:
+        """Hash of the served template, where it is known."""
+        return None if self.served is None else self.served.sha
 
 
 def load_template(settings: Settings, name: str | None) -> Loaded:
@@ -49,15 +54,14 @@ def choose_template(served: StoredTemplate | None, name: str) -> Loaded:
     tokens = {} if served is None else served.tokens
     found = None if served is None or served.syntax != "jinja" else served
     served_text = None if found is None else found.tool_text or found.text
-    served_template = None if served_text is None else ChatTemplate(served_text, tokens=tokens)
-    sha = None if served_template is None else served_template.sha
-    if name.startswith(_TRL):
-        return Loaded(template_from_trl(name.removeprefix(_TRL), tokens=tokens), sha)
+    template = None if served_text is None else ChatTemplate(served_text, tokens=tokens)
+    if name.startswith(TRL):
+        return Loaded(template_from_trl(name.removeprefix(TRL), tokens=tokens), template)
     if name != SERVER:
-        return Loaded(template_from_file(Path(name), tokens=tokens), sha)
-    if served_template is None:
+        return Loaded(template_from_file(Path(name), tokens=tokens), template)
+    if template is None:
         raise ConfigError(
             "no server has told its chat template, or not one in the Jinja language",
             hint="let `toollog serve` run in front of the server once, or name a file",
         )
-    return Loaded(served_template, sha)
+    return Loaded(template, template)

@@ -1,6 +1,7 @@
 """Folders for LLaMA-Factory."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -155,8 +156,20 @@ def test_the_files_are_named_by_build_and_split(tmp_path: Path) -> None:
     assert {f"v3_{split}": f"{split}.jsonl" for split in ("train", "dev", "eval")} == {
         name: entry["file_name"] for name, entry in info.items()
     }
-    config = (tmp_path / "sft.yaml").read_text()
-    assert ("dataset: v3_train\n" in config, "eval_dataset: v3_dev\n" in config) == (True, True)
+    assert ["v3_train", "v3_dev"] == _data_sets(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("it's: #1", "it_s_1"), ("a,b", "a_b"), ("mai-2.1", "mai-2.1"), ("für Ö", "für_Ö"), ("1e3", "1e3")],
+)
+def test_a_name_of_any_kind_is_one_data_set_in_quotes_that_yaml_reads_as_json_does(
+    name: str, expected: str, tmp_path: Path
+) -> None:
+    given = [replace(TRAITS["one call"], split=split) for split in ("train", "dev")]
+    export(LlamaFactoryFormat(), tmp_path, given, FormatOptions(build_name=name))
+    names = list(json.loads((tmp_path / "dataset_info.json").read_text("utf-8")))
+    assert [f"{expected}_train", f"{expected}_dev"] == names == _data_sets(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -191,3 +204,8 @@ def test_preferences_over_whole_turns_are_refused_beforehand(tmp_path: Path) -> 
 
 def _info(folder: Path) -> Any:
     return json.loads((folder / "dataset_info.json").read_text())["dataset_train"]
+
+
+def _data_sets(folder: Path) -> list[str]:
+    text = (folder / "sft.yaml").read_text("utf-8")
+    return [json.loads(name) for name in re.findall(r"^(?:eval_)?dataset: (.+)$", text, re.MULTILINE)]

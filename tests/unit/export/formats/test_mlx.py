@@ -109,13 +109,19 @@ def test_the_numbers_stand_in_the_configuration() -> None:
 
 
 def test_the_served_template_stands_beside_the_rows(tmp_path: Path) -> None:
-    export(MlxFormat(), tmp_path, [TRAITS["one call"]], FormatOptions(template="{{ messages }}\n"))
+    options = FormatOptions(template="{{ tools }}", served_template="{{ messages }}\n")
+    export(MlxFormat(), tmp_path, [TRAITS["one call"]], options)
     assert "{{ messages }}\n" == (tmp_path / "served_template.jinja").read_text()
 
 
+def test_a_template_that_somebody_named_is_not_written_as_the_served_one(tmp_path: Path) -> None:
+    export(MlxFormat(), tmp_path, [TRAITS["one call"]], FormatOptions(template="{{ messages }}"))
+    assert not (tmp_path / "served_template.jinja").exists()
+
+
 def test_the_script_is_one_that_sh_reads_with_names_of_any_kind() -> None:
-    options = FormatOptions(base_model="it's; rm -rf $HOME", build_name="`v 1`", upstream="http://x/$(id)")
-    script = train_script(PLAN, options)
+    options = FormatOptions(base_model="it's; rm -rf $HOME", upstream="http://x/$(id)")
+    script = train_script(PLAN, options, "`v 1`")
     subprocess.run([SH, "-n"], input=script, text=True, check=True)
     values = subprocess.run(
         [SH, "-c", "\n".join(line for line in script.splitlines() if line.startswith(("model=", "tag=", "upstream=")))
@@ -124,6 +130,32 @@ def test_the_script_is_one_that_sh_reads_with_names_of_any_kind() -> None:
     )  # fmt: skip
     assert "it's; rm -rf $HOME|`v 1`|http://x/$(id)|" == values.stdout
     assert [] == re.findall("@[A-Z]+@", script)
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (7, "16 batches are 2 epochs, and 2 rows more to fill the last update."),
+        (253, "508 batches are 2 epochs, and 2 rows more to fill the last update."),
+        (8, "16 batches are 2 epochs."),
+    ],
+)
+def test_the_configuration_says_how_many_epochs_its_batches_are(rows: int, said: str) -> None:
+    plan = plan_of({"train": rows}, 25_000, 90_000)
+    assert 1 == plan.batch_size
+    assert f"# 1 x 4 rows an update; {said}" in lora_yaml(plan, FormatOptions()).splitlines()
+
+
+def test_scenarios_are_tagged_with_the_name_of_the_build_or_one_that_other_rows_do_not_have(tmp_path: Path) -> None:
+    tags = []
+    for number, (name, row) in enumerate(
+        [("may", "one call"), (None, "one call"), (None, "one call"), (None, "dates, large numbers")]
+    ):
+        export(MlxFormat(), tmp_path / str(number), [TRAITS[row]], FormatOptions(build_name=name))
+        tags += re.findall(r"^tag=(\S+)", (tmp_path / str(number) / "train.sh").read_text(), re.MULTILINE)
+    assert "may" == tags[0]
+    assert tags[1] == tags[2] != tags[3]
+    assert [True] * 3 == [re.fullmatch("rows-[0-9a-f]{8}", tag) is not None for tag in tags[1:]]
 
 
 def test_the_script_names_each_tool_that_is_missing_before_it_starts(tmp_path: Path) -> None:

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tarx_toollog.errors import ConfigError
 from tarx_toollog.export.formats.base import FormatOptions
 from tarx_toollog.export.formats.hf import length_limit
-from tarx_toollog.export.formats.trl import TrlFormat
+from tarx_toollog.export.formats.trl import TrlFormat, kto_weights
 from tests.support.export_rows import (
     CLOCK,
     GOOD,
@@ -102,8 +104,37 @@ def test_the_script_is_python_with_our_numbers_in_it(task: Any, row: Any, tmp_pa
     export(TrlFormat(), tmp_path, [row], FormatOptions(task=task, base_model=model, seed=7))
     constants = _constants((tmp_path / f"{task}.py").read_text())
     longest = len((tmp_path / "data" / "train.jsonl").read_bytes()) - 1
-    assert {"MODEL": model, "MAX_LENGTH": length_limit(longest), "SEED": 7} == constants
+    weights = {"GOOD_WEIGHT": 1.0, "BAD_WEIGHT": 1.0} if task == "kto" else {}
+    assert {"MODEL": model, "MAX_LENGTH": length_limit(longest), "SEED": 7, **weights} == constants
     assert {"data", "README.md", "load.py", f"{task}.py"} == {path.name for path in tmp_path.iterdir()}
+
+
+def test_the_script_weighs_good_and_bad_rows_by_their_number_in_training(tmp_path: Path) -> None:
+    rows = [replace(GOOD, label=n < 12) for n in range(15)] + [replace(GOOD, label=False, split="dev")] * 9
+    export(TrlFormat(), tmp_path, rows, FormatOptions(task="kto"))
+
+    script = (tmp_path / "kto.py").read_text()
+    assert {"GOOD_WEIGHT": 1.0, "BAD_WEIGHT": 4.0}.items() <= _constants(script).items()
+    assert "12 good ones and 3 bad ones" in script
+    assert "desirable_weight=GOOD_WEIGHT,\n    undesirable_weight=BAD_WEIGHT,\n" in script
+
+
+@given(st.integers(1, 10**6), st.integers(1, 10**4))
+def test_good_rows_count_as_much_as_bad_ones_or_up_to_a_third_more(good: int, bad: int) -> None:
+    for n_good, n_bad in ((good, bad), (bad, good)):
+        weights = kto_weights(n_good, n_bad)
+        ratio = weights.GOOD_WEIGHT * n_good / (weights.BAD_WEIGHT * n_bad)
+        assert 1 - 1e-9 <= ratio <= 4 / 3 + 1e-9
+        assert 1.0 == min(weights)
+
+
+def test_rows_of_one_kind_have_no_weights() -> None:
+    assert (1.0, 1.0) == kto_weights(9, 0) == kto_weights(0, 9)
+
+
+def test_rows_in_the_recommended_proportion_have_no_weights() -> None:
+    assert (1.0, 1.0) == kto_weights(3, 3) == kto_weights(4, 3)
+    assert ((1.0, 1.66), (1.34, 1.0)) == (kto_weights(5, 3), kto_weights(3, 4))
 
 
 def test_without_rows_to_train_on_there_is_no_script(tmp_path: Path) -> None:

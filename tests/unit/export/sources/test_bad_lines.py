@@ -45,4 +45,4 @@ def test_a_line_that_cannot_be_read_is_told_with_its_number_and_a_remedy(tmp_pat
 
     first, line = caught.value.message.splitlines()
     assert "rows.jsonl: 1 error" == first
-    assert re.fullmatch(rf"  line 2: {re.escape(case['message'])}.*; \w.+", line), line
+    assert re.fullmatch(rf"  - line 2: {re.escape(case['message'])}.*; \w.+", line), line

@@ -56,7 +56,7 @@ def test_what_cannot_be_read_is_told_with_its_line(tmp_path: Path, data: bytes, 
 
     with pytest.raises(ConfigError, match=re.escape(message)) as caught:
         intake.require_no_errors()
-    assert "mend the file; nothing of it was imported" == caught.value.hint
+    assert "mend what is listed; nothing of the file was imported" == caught.value.hint
 
 
 def test_the_first_ten_errors_are_listed_and_the_others_counted(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_the_first_ten_errors_are_listed_and_the_others_counted(tmp_path: Path) 
     assert [(14, {})] == lines
     assert "rows.jsonl: 13 errors" == caught.value.message.splitlines()[0]
     assert 10 == caught.value.message.count("line ")
-    assert "  and 3 more" == caught.value.message.splitlines()[-1]
+    assert "  - and 3 more" == caught.value.message.splitlines()[-1]
 
 
 @pytest.mark.parametrize("data", [b"", b"\n \n", b"[]", b" [ ]\n"])
@@ -133,5 +133,5 @@ def test_an_error_about_the_whole_file_has_no_line() -> None:
     intake = Intake("rows.jsonl", lines=1)
     intake.error(0, BadLineError("half of it is wrong", "mend it"))
 
-    with pytest.raises(ConfigError, match=r"1 error\n  half of it is wrong; mend it"):
+    with pytest.raises(ConfigError, match=r"1 error\n  - half of it is wrong; mend it"):
         intake.require_no_errors()

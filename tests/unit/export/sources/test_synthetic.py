@@ -181,4 +181,4 @@ def test_errors_are_collected_and_raised_when_the_whole_file_was_read(tmp_path: 
     with pytest.raises(ConfigError, match=r"(?s)2 errors.*line 2.*line 3") as caught:
         read(tmp_path, {"messages": DIALOGUE, "tools": [RECALL]}, {"messages": []}, {"text": "Hi"})
 
-    assert "mend the file; nothing of it was imported" == caught.value.hint
+    assert "mend what is listed; nothing of the file was imported" == caught.value.hint
