@@ -197,7 +197,8 @@ def rows(draw: st.DrawFn) -> Row:
     messages.append(user(draw(_words)))
     for round_no in range(draw(st.integers(0, 3))):
         calls = draw(_calls(names, round_no))
-        messages.append(answer(draw(_words), *calls))
+        said = draw(_words)
+        messages.append(answer(said if said or calls else "No.", *calls))
         messages += [result(made["id"], made["function"]["name"], draw(_words)) for made in calls]
         if not calls or draw(st.booleans()):
             messages.append(user(draw(_words)))

@@ -38,7 +38,16 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from tarx_toollog.export.documents import FEW_WORDS, Message, calls_of, text_of, turn_context, turn_start, words_of
+from tarx_toollog.export.documents import (
+    FEW_WORDS,
+    Message,
+    answer_before,
+    calls_of,
+    context_of,
+    turn_opening,
+    turn_start,
+    words_of,
+)
 from tarx_toollog.export.redact import MARK
 
 BAG = 0.75
@@ -75,20 +84,22 @@ class EvalDocument:
 class TurnParts(NamedTuple):
     """What of a turn is compared, unread."""
 
-    context: str
-    """The end of the answer before it, where its user says few words."""
-    said: tuple[str, ...]
-    """The texts of its user."""
-    calls: tuple[Message, ...]
+    before: str
+    """The end of the answer before it."""
+    said: Sequence[str]
+    """The texts of its user, who speaks at its beginning only."""
+    calls: Sequence[Message]
     """Its messages that hold calls."""
 
 
 def turn_parts(messages: Sequence[Message], first: int, end: int) -> TurnParts:
     """Return what of the turn ``messages[first:end]`` is compared."""
-    turn = messages[first:end]
-    said = tuple([text_of(message) for message in turn if message.get("role") == "user"])
-    calls = tuple([message for message in turn if message.get("tool_calls")])
-    return TurnParts(turn_context(messages[:end], first), said, calls)
+    return TurnParts(answer_before(messages, first), turn_opening(messages[:end], first), calls_in(messages[first:end]))
+
+
+def calls_in(messages: Iterable[Message]) -> list[Message]:
+    """Return the messages that hold calls."""
+    return [message for message in messages if message.get("tool_calls")]
 
 
 class _Turn(NamedTuple):
@@ -182,7 +193,7 @@ class Contamination:
         return known
 
     def _turn(self, parts: TurnParts) -> _Turn:
-        words = " ".join(filter(None, map(_words, [parts.context, *parts.said])))
+        words = " ".join(filter(None, map(_words, [context_of(parts.before, parts.said), *parts.said])))
         calls = [call for message in parts.calls for call in self._calls(message)]
         decision = json.dumps([values for _, values, _ in calls]) if any(tells for *_, tells in calls) else ""
         return _Turn(words, tuple(name for name, *_ in calls), decision)

@@ -21,6 +21,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import islice, takewhile
 from typing import Any, NamedTuple
 
 from tarx_toollog.canonical import canonical_json, parse_arguments
@@ -127,15 +128,30 @@ def turn_start(messages: Sequence[Message], place: int) -> int:
 
 def turn_context(messages: Sequence[Message], first: int) -> str:
     """Return the end of the answer before the turn when its user says few words; otherwise nothing."""
-    said = ""
-    for message in messages[first:]:
-        if message.get("role") != "user":
-            break
-        said += f"{text_of(message)}\n"
-    if len(words_of(said.strip()[:_OPENING]).split()) >= FEW_WORDS:
-        return ""
-    before = (text_of(message) for message in reversed(messages[:first]) if message.get("role") == "assistant")
-    return " ".join(next((text for text in before if text.strip()), "").split()[-_CONTEXT_WORDS:])
+    return context_of(answer_before(messages, first), turn_opening(messages, first))
+
+
+def turn_opening(messages: Sequence[Message], first: int) -> list[str]:
+    """Return what the user says at the beginning of a turn."""
+    return [text_of(message) for message in takewhile(_is_user, islice(messages, first, None))]
+
+
+def answer_before(messages: Sequence[Message], first: int) -> str:
+    """Return the end of the last answer in words before the turn."""
+    for place in range(first - 1, -1, -1):
+        if messages[place].get("role") == "assistant" and (text := text_of(messages[place]).strip()):
+            words = text.rsplit(None, _CONTEXT_WORDS)
+            return " ".join(words if len(words) <= _CONTEXT_WORDS else words[1:])
+    return ""
+
+
+def context_of(before: str, said: Sequence[str]) -> str:
+    """Return the end of an answer when what the user says to it is few words; otherwise nothing."""
+    return "" if len(words_of("\n".join(said).strip()[:_OPENING]).split()) >= FEW_WORDS else before
+
+
+def _is_user(message: Message) -> bool:
+    return message.get("role") == "user"
 
 
 def text_of(message: Message) -> str:

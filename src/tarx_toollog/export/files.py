@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
 _SPLITTERS = {ord(char): f"\\u{ord(char):04x}" for char in "\u0085\u2028\u2029"}
 _BLOCK = 2**20
@@ -20,17 +20,17 @@ def jsonl_line(value: Any) -> str:
     return f"{text if text.isascii() else text.translate(_SPLITTERS)}\n"
 
 
-def create_private(path: Path) -> TextIO:
-    """Open a new text file that only its owner can read; makes its folder."""
+def create_private(path: Path) -> BinaryIO:
+    """Open a new file that only its owner can read; makes its folder."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    return open(descriptor, "w", _BLOCK, encoding="utf-8", newline="\n")  # noqa: PTH123 - a descriptor, not a path
+    return open(descriptor, "wb", _BLOCK)  # noqa: PTH123 - a descriptor, not a path
 
 
 def write_private(path: Path, text: str) -> None:
     """Write a whole new file that only its owner can read."""
     with create_private(path) as stream:
-        stream.write(text)
+        stream.write(text.encode())
 
 
 def sha256_of(path: Path) -> str:

@@ -8,7 +8,7 @@ before it is, or its last turn is. What is asked is small, so that another proce
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
-from tarx_toollog.export.contamination import Contamination, TurnParts, turn_parts
+from tarx_toollog.export.contamination import Contamination, TurnParts, calls_in, turn_parts
 from tarx_toollog.export.documents import turn_start
 from tarx_toollog.export.evaluation import evaluation_documents
 from tarx_toollog.export.example import Example, Message, Piece
@@ -91,6 +91,10 @@ class Questions:
         self._judge = judge
         self._n_asked = 0
         self._known: dict[int, tuple[Piece, int]] = {}
+        self._first: Piece | None = None  # of the turn that was read last
+        self._last: Piece | None = None
+        self._end = 0
+        self._parts = TurnParts("", (), ())
 
     def ask(self, key: int, example: Example) -> None:
         """Ask about an example, unless it is meant for evaluation."""
@@ -102,9 +106,8 @@ class Questions:
         # A piece of the log stands for all before it: ``Normaliser`` makes a new one for every place in a history.
         is_logged = example.origin.exchange_uid is not None
         before, new = self._history(example.messages, values, is_logged=is_logged)
-        for end in reversed(new):
-            first = turn_start(values, end - 1)
-            turn = turn_parts(values, first, end) if first < end else None
+        for first, end in reversed(new):
+            turn = self._turn(example.messages, values, first, end) if first < end else None
             if end < len(values):
                 question = Question(before, turn)
             else:
@@ -113,22 +116,35 @@ class Questions:
             if is_logged:
                 self._known[id(example.messages[end - 1])] = (example.messages[end - 1], before)
 
+    def _turn(self, pieces: Sequence[Piece], values: Sequence[Message], first: int, end: int) -> TurnParts:
+        """Return the parts of a turn; the steps of a chain, which come one after the other, differ in calls alone."""
+        done = self._end
+        if first < done < end and pieces[first] is self._first and pieces[done - 1] is self._last:
+            self._parts = self._parts._replace(calls=[*self._parts.calls, *calls_in(values[done:end])])
+        else:
+            self._parts = turn_parts(values, first, end)
+        self._first, self._last, self._end = pieces[first], pieces[end - 1], end
+        return self._parts
+
     def _ask(self, question: Question) -> int:
         self._judge.ask(question)
         self._n_asked += 1
         return self._n_asked
 
-    def _history(self, pieces: Sequence[Piece], values: Sequence[Message], *, is_logged: bool) -> tuple[int, list[int]]:
-        """Return the number of the longest history that was asked about, and the ends of those after it, last first."""
+    def _history(
+        self, pieces: Sequence[Piece], values: Sequence[Message], *, is_logged: bool
+    ) -> tuple[int, list[tuple[int, int]]]:
+        """Return the number of the longest history that was asked about, and the turns after it, the last one first."""
         if len(self._known) >= _REMEMBERED:
             self._known.clear()
-        end, new = len(values), list[int]()
+        end, new = len(values), list[tuple[int, int]]()
         while end > 0:
             known = self._known.get(id(pieces[end - 1])) if is_logged and new else None
             if known is not None:
                 return known[1], new
-            new.append(end)
-            end = min(turn_start(values, end - 1), end - 1)
+            first = turn_start(values, end - 1)
+            new.append((first, end))
+            end = min(first, end - 1)
         return 0, new
 
 

@@ -84,7 +84,9 @@ class AxolotlWriter:
     def finish(self, summary: Summary) -> None:
         """Write the card of the data and, where there is anything to train on, ``config.yaml``."""
         paths = {SPLITS[split]: Path(FILES[split]).name for split in self._files.lines}
-        write_private(self._folder / "data" / "README.md", card(_COLUMNS[self._options.task], paths))
+        write_private(
+            self._folder / "data" / "README.md", card(_COLUMNS[self._options.task], paths, self._files.digest)
+        )
         if "train" in paths:
             text = _config(self._options, self._files.lines, summary.max_tokens, length_limit(self._longest))
             write_private(self._folder / "config.yaml", text)

@@ -111,7 +111,7 @@ class HfFiles:
     def finish(self, about: str) -> None:
         """Write the card, with ``about`` as its text, and ``load.py``."""
         paths = {SPLITS[split]: FILES[split] for split in self._files.lines}
-        write_private(self._folder / "README.md", card(self._columns, paths) + about)
+        write_private(self._folder / "README.md", card(self._columns, paths, self._files.digest) + about)
         write_private(self._folder / "load.py", script("hf_load.py.txt", {}))
 
     @property
@@ -131,17 +131,19 @@ def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def card(columns: Mapping[str, Kind], paths: Mapping[str, str]) -> str:
+def card(columns: Mapping[str, Kind], paths: Mapping[str, str], digest: str) -> str:
     """Return the head of a dataset card: which file is which split, and the type of every column.
 
     Args:
         columns: Kind of every column.
         paths: Split → file, relative to the card.
+        digest: Content hash of the rows. ``datasets`` looks for what it has read before by the name of the folder and
+            by the card, not by the files: without this, whoever loads a second export gets the rows of the first.
     """
     data_files = "".join(f"  - split: {split}\n    path: {path}\n" for split, path in paths.items())
     features = "".join(f"  - name: {name}\n    {_FEATURES[kind]}\n" for name, kind in columns.items())
     return (
-        f"---\nconfigs:\n- config_name: default\n  data_files:\n{data_files}"
+        f"---\nconfigs:\n- config_name: default\n  description: rows {digest}\n  data_files:\n{data_files}"
         f"dataset_info:\n- config_name: default\n  features:\n{features}---\n"
     )
 

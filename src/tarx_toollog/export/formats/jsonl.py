@@ -4,9 +4,10 @@ Lines are put together from the texts of a row, without reading the JSON in them
 each of them has been serialised before.
 """
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO
 
 from tarx_toollog.errors import ConfigError
 from tarx_toollog.export.example import Row, Split
@@ -30,18 +31,26 @@ class JsonlFiles:
     def __init__(self, folder: Path, names: Mapping[Split, str] = SPLIT_FILES) -> None:
         self._folder = folder
         self._names = names
-        self._streams: dict[Split, TextIO] = {}
+        self._streams: dict[Split, BinaryIO] = {}
         self.lines: dict[Split, int] = {}
         """Lines written so far; a split without lines is absent."""
+        self._hash = hashlib.blake2b(digest_size=16)
 
     def add(self, split: Split, text: str) -> Location:
         """Write a JSON text as one line of the split's file, and say where it stands."""
         stream = self._streams.get(split)
         if stream is None:
             stream = self._streams[split] = create_private(self._folder / self._names[split])
-        stream.write(one_line(text) + "\n")
+        line = f"{one_line(text)}\n".encode()
+        stream.write(line)
+        self._hash.update(line)
         self.lines[split] = self.lines.get(split, 0) + 1
         return Location(self._names[split], self.lines[split])
+
+    @property
+    def digest(self) -> str:
+        """Content hash of all lines so far, in hex."""
+        return self._hash.hexdigest()
 
     def close(self) -> None:
         """Close all files."""

@@ -18,7 +18,7 @@ Format: ``data/converter.py``, ``data/formatter.py`` and ``data/template.py`` of
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -134,17 +134,33 @@ def family_of(base_model: str) -> Family:
 def _cells(row: Row, task: Task, family: Family) -> dict[str, Any]:
     system, turns = _conversation(row.prompt, family)
     answer = _answer(row.answer, family)
+    rejected = None if row.rejected is None else _answer(row.rejected, family)
+    texts = [turn["value"] for turn in turns]
+    if rejected is None:
+        _refuse_dates([[system], [*texts, answer["value"]]])
+    else:
+        _refuse_dates([[system], texts, [answer["value"]], [rejected["value"]]])
     cells: dict[str, Any] = {"system": system, "tools": row.tools_text or ""}
     if task == "dpo":
-        if row.rejected is None:
+        if rejected is None:
             raise Dropped("format_cannot_say")
-        return {"conversations": turns, "chosen": answer, "rejected": _answer(row.rejected, family), **cells}
+        return {"conversations": turns, "chosen": answer, "rejected": rejected, **cells}
     cells = {"conversations": [*turns, answer], **cells}
     if task == "kto":
         if row.label is None:
             raise Dropped("format_cannot_say")
         cells["label"] = row.label
     return cells
+
+
+def _refuse_dates(columns: Iterable[Iterable[str]]) -> None:
+    """Refuse a row in which all that a column holds is a date.
+
+    Raises:
+        Dropped: There is one; in a file with no other rows, ``datasets`` would make moments of it, and not texts.
+    """
+    if any(all(_DATE.fullmatch(text) for text in texts) for texts in columns):
+        raise Dropped("format_cannot_say")
 
 
 def _conversation(prompt: list[Message], family: Family) -> tuple[str, list[Turn]]:
@@ -206,6 +222,8 @@ def _answer(message: Message, family: Family) -> Turn:
     return {"from": "function_call", "value": text}
 
 
+_DATE = re.compile(r"\d{4}-\d\d-\d\d([ T][\d:.Z+-]*)?")
+"""What Arrow takes for a date, and a little more."""
 _CALL_TAGS = ("<tool_call>", "</tool_call>")
 _THOUGHT_TAGS = ("<think>", "</think>")
 

@@ -102,6 +102,8 @@ def _messages(messages: Sequence[Message], learned: frozenset[int]) -> list[dict
         made: dict[str, Any] = {"role": role, "content": message["content"]}
         if role == "assistant":
             calls, waiting = _calls(message, place)
+            if not calls and not message["content"]:
+                raise Dropped("format_cannot_say")
             if calls:
                 made["tool_calls"] = calls
             if place not in learned:

@@ -66,6 +66,8 @@ class IdentityLint:
 
     def claims(self, text: str) -> tuple[SelfClaim, ...]:
         """Return the claims in a text, in order, one for each place where one begins."""
+        if not text:
+            return ()
         folded = text.casefold()
         if folded.isascii() and self._first_words.isdisjoint(_LETTERS.findall(folded)):
             return ()  # most answers: looking for each name would take ten times as long

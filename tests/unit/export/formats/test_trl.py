@@ -1,6 +1,7 @@
 """Folders for TRL and other readers of Hugging Face datasets."""
 
 import ast
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +36,7 @@ CARD = """\
 ---
 configs:
 - config_name: default
+  description: rows {digest}
   data_files:
   - split: train
     path: data/train.jsonl
@@ -92,7 +94,9 @@ def test_kto_carries_the_verdict_and_refuses_a_row_without(label: bool, tmp_path
 
 def test_the_card_names_the_files_that_are_there_and_types_every_column(tmp_path: Path) -> None:
     export(TrlFormat(), tmp_path, [STEP, replace(STEP, split="dev")])
-    assert CARD == (tmp_path / "README.md").read_text()[: len(CARD)]
+    lines = b"".join((tmp_path / f"data/{name}.jsonl").read_bytes() for name in ("train", "validation"))
+    card = CARD.format(digest=hashlib.blake2b(lines, digest_size=16).hexdigest())
+    assert card == (tmp_path / "README.md").read_text()[: len(card)]
     assert ["train.jsonl", "validation.jsonl"] == sorted(path.name for path in (tmp_path / "data").iterdir())
 
 
