@@ -68,6 +68,14 @@ class Place:
             known = self._next[id(raw)] = (raw, self._read(raw, reading))  # raw is kept, so that its id stays its own
         return known[1]
 
+    def forget(self) -> None:
+        """Drop all places after this one: they and their parents hold each other, and nobody else may."""
+        waiting = [self]
+        while waiting:
+            place = waiting.pop()
+            waiting.extend([after for _, after in place._next.values() if after is not place])
+            place._next.clear()
+
     def _read(self, raw: Mapping[str, Any], reading: "Normaliser") -> "Place":
         if self.problem is not None:
             return self
@@ -117,7 +125,8 @@ class Normaliser:
     def begin(self, conversation_uid: str) -> None:
         """Say whose steps come next: the tree of another dialogue is forgotten."""
         if conversation_uid != self._conversation:
-            self._root, self._conversation = Place(), conversation_uid
+            self._root.forget()
+            self._conversation = conversation_uid
 
     def history(self, step: Step) -> Place:
         """Return the place where the model was asked.
