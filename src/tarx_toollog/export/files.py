@@ -3,8 +3,9 @@
 import hashlib
 import json
 import os
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 
 _SPLITTERS = {ord(char): f"\\u{ord(char):04x}" for char in "\u0085\u2028\u2029"}
 _BLOCK = 2**20
@@ -20,7 +21,12 @@ def jsonl_line(value: Any) -> str:
     return f"{text if text.isascii() else text.translate(_SPLITTERS)}\n"
 
 
-def create_private(path: Path) -> BinaryIO:
+def create_private(path: Path) -> TextIO:
+    """Open a new text file that only its owner can read; makes its folder."""
+    return TextIOWrapper(create_private_bytes(path), encoding="utf-8", newline="\n")
+
+
+def create_private_bytes(path: Path) -> BinaryIO:
     """Open a new file that only its owner can read; makes its folder."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -30,7 +36,7 @@ def create_private(path: Path) -> BinaryIO:
 def write_private(path: Path, text: str) -> None:
     """Write a whole new file that only its owner can read."""
     with create_private(path) as stream:
-        stream.write(text.encode())
+        stream.write(text)
 
 
 def sha256_of(path: Path) -> str:

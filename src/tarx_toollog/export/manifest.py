@@ -26,7 +26,7 @@ def write_lineage(folder: Path, spool: Spool) -> None:
     with create_private(folder / LINEAGE_FILE) as stream:
         for written, entry in spool.written():
             if written.file is not None:
-                stream.write(jsonl_line(_lineage(written, entry)).encode())
+                stream.write(jsonl_line(_lineage(written, entry)))
 
 
 def _lineage(written: Written, entry: Entry) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from tarx_toollog.errors import ConfigError
 from tarx_toollog.export.example import Row, Split
-from tarx_toollog.export.files import create_private
+from tarx_toollog.export.files import create_private_bytes
 from tarx_toollog.export.formats.base import ExportFormat, FormatOptions, Location
 
 SPLIT_FILES: Mapping[Split, str] = {"train": "train.jsonl", "dev": "valid.jsonl", "eval": "test.jsonl"}
@@ -40,7 +40,7 @@ class JsonlFiles:
         """Write a JSON text as one line of the split's file, and say where it stands."""
         stream = self._streams.get(split)
         if stream is None:
-            stream = self._streams[split] = create_private(self._folder / self._names[split])
+            stream = self._streams[split] = create_private_bytes(self._folder / self._names[split])
         line = f"{one_line(text)}\n".encode()
         stream.write(line)
         self._hash.update(line)

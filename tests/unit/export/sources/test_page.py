@@ -90,4 +90,4 @@ def test_every_specification_on_the_page_can_be_read() -> None:
     mixes = [*re.findall(r"--mix (\S+)", command), *re.findall(r"`((?:summary|identity|synthetic|chat)=[^`]+)`", PAGE)]
     balances = re.findall(r"(?:`|--balance )((?:tool:cap|conversation:cap|negatives)=[^`\s]+)", PAGE)
 
-    assert (9, 4) == (len([parse_mix(text) for text in mixes]), len([parse_balance(text) for text in balances]))
+    assert (10, 4) == (len([parse_mix(text) for text in mixes]), len([parse_balance(text) for text in balances]))
