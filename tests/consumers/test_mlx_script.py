@@ -57,12 +57,39 @@ def test_the_script_goes_from_rows_to_replay_and_stops_its_server(
     assert 0 == read_in(consumers, "read_adapters.py", home / "mlx" / "adapters" / "adapters.safetensors")["not_finite"]
     pid, arguments = (home / "server.txt").read_text().split(" ", 1)
     [port] = re.findall(r"'--port', '(\d+)'", arguments)
-    assert (home / "asked.txt").read_text().splitlines() == [
-        "replay build --tag v1",
-        f"replay run v1 --endpoint http://127.0.0.1:{port} --model v1-mlx",
-    ]
+    tuned = r"v1-v1-mlx-\d{8}-\d{6}"
+    asked = "\n".join(
+        [
+            "replay build --tag v1",
+            rf"replay run v1 --endpoint http://127\.0\.0\.1:{port} --model v1-mlx --name {tuned}",
+            "replay report v1-base",
+            f"replay compare v1-base {tuned}",
+        ]
+    )
+    assert re.fullmatch(f"{asked}\n", (home / "asked.txt").read_text())
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid), 0)
+
+
+def test_the_base_model_is_asked_once_and_when_nobody_serves_it_the_script_says_what_to_do(
+    consumers: Path, tiny_model: Path, home: Path
+) -> None:
+    _make(home, tiny_model, template=None)
+    (home / "mlx" / "model-Q4_K_M.gguf").write_text("made before")
+    for name in ("base-4bit", "adapters", "fused"):
+        (home / "mlx" / name).mkdir()
+    toollog = home / "bin" / "toollog"
+    toollog.write_text(STAND_INS["bin/toollog"] + 'case "$2" in report) exit 3 ;; esac\n')
+
+    nobody = _run(home, consumers)
+    script = home / "mlx" / "train.sh"
+    script.write_text(script.read_text().replace("upstream=http://127.0.0.1:11435", f"upstream=file://{home}"))
+    served = _run(home, consumers)
+
+    assert (0, 0) == (nobody.returncode, served.returncode), nobody.stderr + served.stderr
+    assert "nothing answers at http://127.0.0.1:11435" in nobody.stdout
+    assert ["report", "run", "compare"] == [line.split()[1] for line in _asked(home)[-3:]]
+    assert f"replay run v1 --endpoint file://{home} --model base --name v1-base" == _asked(home)[-2]
 
 
 def test_a_second_run_makes_nothing_again(consumers: Path, tiny_model: Path, home: Path) -> None:
@@ -96,6 +123,10 @@ def test_without_scenarios_the_model_is_made_and_nothing_is_served(
     assert 0 == run.returncode, run.stderr
     assert "nothing was replayed" in run.stdout
     assert not (home / "server.txt").exists()
+
+
+def _asked(home: Path) -> list[str]:
+    return (home / "asked.txt").read_text().splitlines()
 
 
 def _make(home: Path, model: Path, template: str | None) -> None:

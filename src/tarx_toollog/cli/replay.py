@@ -14,6 +14,8 @@ from tarx_toollog.cli.options import filter_options, json_option, output_options
 from tarx_toollog.cli.output import Output, emit_object, emit_rows
 from tarx_toollog.cli.progress import Progress
 from tarx_toollog.errors import ConfigError
+from tarx_toollog.replay.comparison import MARGIN, compare_runs
+from tarx_toollog.replay.comparison_text import comparison_text
 from tarx_toollog.replay.freeze import REASONS, BuildReport
 from tarx_toollog.replay.freeze import build as build_scenarios
 from tarx_toollog.replay.report import build_report, trial_rows
@@ -121,6 +123,30 @@ def report(app: App, name: str, as_json: bool) -> None:
     with app.log() as log:
         found = build_report(log, name)
     emit_object(found.to_json(), report_text(found), _as_output(as_json))
+
+
+@group.command("compare")
+@click.argument("first", metavar="BASE")
+@click.argument("second", metavar="OTHER")
+@click.option(
+    "--margin",
+    type=float,
+    default=MARGIN * 100,
+    show_default=True,
+    metavar="POINTS",
+    help="Worse by less than this is called no worse.",
+)
+@json_option
+@pass_app
+def compare(app: App, first: str, second: str, margin: float, as_json: bool) -> int:
+    """Hold two runs of the same scenarios against each other, case by case: does OTHER beat BASE?
+
+    The exit code tells whether the comparison is valid, not who is better.
+    """
+    with app.log() as log:
+        found = compare_runs(log, first, second, margin=margin / 100)
+    emit_object(found.to_json(), comparison_text(found), _as_output(as_json))
+    return exits.OK if found.is_valid else exits.ENDPOINT
 
 
 @group.command("score")

@@ -26,7 +26,8 @@ FORMAT = 1
 MAX_INFRA_SHARE = 0.02
 """Beyond this share of unanswered steps a run is not valid: what is missing may not be missing at random."""
 
-_VERDICT = "step"
+VERDICT = "step"
+"""The scorer whose full marks make a step right."""
 _TIERS = {
     BRONZE: "bronze: agreement with what the logged model did. Nobody has verified that it was right, "
     "so this is not accuracy."
@@ -149,7 +150,7 @@ def trial_rows(log: "ToolLog", name: str) -> list[dict[str, Any]]:
     for trial in replays.trials(run.id):
         row, scenario = scenarios[trial.scenario_id]
         step = next(step for step in scenario.steps if step.step_no == trial.step_no)
-        verdict = trial.scores.get(_VERDICT)
+        verdict = trial.scores.get(VERDICT)
         rows.append(
             {
                 "scenario_uid": row.uid,
@@ -171,9 +172,9 @@ def trial_rows(log: "ToolLog", name: str) -> list[dict[str, Any]]:
 def summarise(run: RunRow, scenarios: Mapping[int, Scenario], trials: Iterable[TrialRow]) -> Report:
     """Count the trials of a run. Pure."""
     trials = list(trials)
-    judged = [trial for trial in trials if _VERDICT in trial.scores]
+    judged = [trial for trial in trials if VERDICT in trial.scores]
     expected = {(key, step.step_no): step for key, scenario in scenarios.items() for step in scenario.steps}
-    chains, unjudged = _chains(scenarios, judged)
+    chains, unjudged = judged_chains(scenarios, judged)
     return Report(
         run=run,
         tiers=dict(Counter(scenario.tier for scenario in scenarios.values())),
@@ -181,25 +182,31 @@ def summarise(run: RunRow, scenarios: Mapping[int, Scenario], trials: Iterable[T
         chains_unjudged=unjudged,
         scorers=_by_scorer(judged),
         decisions=_slices(
-            ("call expected" if expected[trial.scenario_id, trial.step_no].expected else "answer expected", _ok(trial))
+            (
+                "call expected" if expected[trial.scenario_id, trial.step_no].expected else "answer expected",
+                is_right(trial),
+            )
             for trial in judged
         ),
-        depths=_slices(sorted(((f"step {trial.step_no}", _ok(trial)) for trial in judged), key=_natural)),
+        depths=_slices(sorted(((f"step {trial.step_no}", is_right(trial)) for trial in judged), key=_natural)),
         signatures=_by_size(_slices((scenarios[key].signature or "(answer)", ok) for key, ok in chains.items())),
         failures=_failures(judged, scenarios),
         steps_total=len(expected),
         steps_asked=len(trials),
         infra_errors=sum(trial.status == "infra_error" for trial in trials),
         model_errors=sum(trial.status == "model_error" for trial in trials),
-        unscored=sum(trial.status != "infra_error" and _VERDICT not in trial.scores for trial in trials),
+        unscored=sum(trial.status != "infra_error" and VERDICT not in trial.scores for trial in trials),
     )
 
 
-def _ok(trial: TrialRow) -> bool:
-    return trial.scores[_VERDICT].value == 1.0
+def is_right(trial: TrialRow) -> bool:
+    """Say whether the decision of a scored trial is the expected one."""
+    return trial.scores[VERDICT].value == 1.0
 
 
-def _chains(scenarios: Mapping[int, Scenario], judged: Iterable[TrialRow]) -> tuple[dict[int, bool], dict[str, int]]:
+def judged_chains(
+    scenarios: Mapping[int, Scenario], judged: Iterable[TrialRow]
+) -> tuple[dict[int, bool], dict[str, int]]:
     """Return for every chain that can be judged whether all of it agreed, and why the others cannot.
 
     A chain with a wrong step and an unanswered one would be known to have failed. It is left out all the same:
@@ -207,7 +214,7 @@ def _chains(scenarios: Mapping[int, Scenario], judged: Iterable[TrialRow]) -> tu
     """
     verdicts: dict[int, dict[int, bool]] = defaultdict(dict)
     for trial in judged:
-        verdicts[trial.scenario_id][trial.step_no] = _ok(trial)
+        verdicts[trial.scenario_id][trial.step_no] = is_right(trial)
     chains: dict[int, bool] = {}
     unjudged: Counter[str] = Counter()
     for key, scenario in scenarios.items():
@@ -233,8 +240,8 @@ def _failures(judged: Iterable[TrialRow], scenarios: Mapping[int, Scenario]) -> 
     counts: Counter[str] = Counter()
     examples: dict[str, dict[str, Any]] = {}
     for trial in judged:
-        detail = trial.scores[_VERDICT].detail
-        if _ok(trial) or "code" not in detail:
+        detail = trial.scores[VERDICT].detail
+        if is_right(trial) or "code" not in detail:
             continue
         code = str(detail["code"])
         counts[code] += 1

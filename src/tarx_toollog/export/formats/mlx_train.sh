@@ -2,7 +2,7 @@
 # Fine-tune on the rows beside this file, and let the log say what came out:
 #
 #   base model -> mlx_lm.convert -> base-4bit -> mlx_lm.lora -> adapters -> mlx_lm.fuse -> fused
-#     -> convert_hf_to_gguf.py -> model-bf16.gguf -> llama-quantize -> model-Q4_K_M.gguf -> llama-server -> toollog replay
+#     -> convert_hf_to_gguf.py -> model-bf16.gguf -> llama-quantize -> model-Q4_K_M.gguf -> llama-server -> toollog replay compare
 #
 # A step whose product is there is skipped, so that the script goes on where it stopped. Delete a product, and those
 # after it, to make them again.
@@ -137,5 +137,20 @@ until curl --fail --silent --output /dev/null "http://127.0.0.1:$port/health"; d
     seconds=$((seconds + 1))
 done
 
-replay run "$tag" --endpoint "http://127.0.0.1:$port" --model "$name"
-echo "to compare, the model that is served now: toollog replay run $tag --endpoint $upstream --model base"
+tuned="$tag-$name-$(date +%Y%m%d-%H%M%S)"
+replay run "$tag" --endpoint "http://127.0.0.1:$port" --model "$name" --name "$tuned"
+kill "$server" # the memory is for the base model
+wait "$server" 2>/dev/null || true
+
+# The model that is served now is asked once for each set of scenarios.
+base="$tag-base"
+if ! replay report "$base" >/dev/null 2>&1; then
+    if ! curl --silent --output /dev/null "$upstream"; then
+        echo "nothing answers at $upstream. To compare, serve the base model there, and then:"
+        echo "  toollog replay run $tag --endpoint $upstream --model base --name $base"
+        echo "  toollog replay compare $base $tuned"
+        exit 0
+    fi
+    replay run "$tag" --endpoint "$upstream" --model base --name "$base"
+fi
+replay compare "$base" "$tuned"

@@ -1,0 +1,232 @@
+"""Two runs of the same scenarios, case by case: is the second model better, worse, or not told apart?
+
+Only cases on which both were judged count, because a difference of two shares that were counted on different cases
+mixes the models with the cases. The headline is by chains, which is what a user sees; steps of one turn hang together,
+so that their interval is narrower than it should be.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from tarx_toollog.errors import ConfigError, NothingMatchedError
+from tarx_toollog.replay.report import VERDICT, Report, is_right, judged_chains, summarise
+from tarx_toollog.replay.scenario import Scenario
+from tarx_toollog.replay.scoring import scenarios_of
+from tarx_toollog.replay.statistics import PairedDifference, paired_difference, pairs_to_decide
+from tarx_toollog.store.replays import Replays, RunRow, TrialRow
+
+if TYPE_CHECKING:
+    from tarx_toollog.store.log import ToolLog
+
+FORMAT = 1
+"""Version of the JSON form."""
+MARGIN = 0.03
+"""By how much the second may be worse and still be called no worse: three points of a hundred."""
+
+Verdict = Literal["better", "worse", "no_worse", "undecided"]
+
+_SERVER = {
+    "chat_template_hash": "their servers use different chat templates",
+    "n_ctx": "their contexts have different lengths",
+}
+_ASKED = ("temperature", "seed", "stream", "extra_body")
+_CONTESTANT = "lora"  # the adapters that a request asks for are what is compared
+
+Place = tuple[int, int]
+"""Key of a scenario, and step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A step that only one of the two got right."""
+
+    scenario_uid: str
+    conversation_uid: str
+    turn_no: int
+    step_no: int
+    code: str | None
+    """What went wrong with it."""
+    finding: Mapping[str, Any]
+    exchange_uid: str | None
+    """The answer that is wrong."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it."""
+        return {
+            "scenario_uid": self.scenario_uid,
+            "conversation_uid": self.conversation_uid,
+            "turn_no": self.turn_no,
+            "step_no": self.step_no,
+            "code": self.code,
+            "finding": dict(self.finding),
+            "exchange_uid": self.exchange_uid,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The second run beside the first."""
+
+    first: Report
+    second: Report
+    chains: PairedDifference
+    steps: PairedDifference
+    chains_unpaired: int
+    """Chains that only one of the two was judged on."""
+    steps_unpaired: int
+    margin: float
+    regressions: tuple[Change, ...]
+    """Steps that the first got right and the second did not."""
+    gains: tuple[Change, ...]
+    doubts: tuple[str, ...]
+    """What else differs, so that the difference may not be the models'."""
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether nearly every step that was asked has an answer, in both."""
+        return self.first.is_valid and self.second.is_valid
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the chains say."""
+        if self.chains.low > 0:
+            return "better"
+        if self.chains.high < 0:
+            return "worse"
+        return "no_worse" if self.chains.low > -self.margin else "undecided"
+
+    @property
+    def pairs_to_decide(self) -> int | None:
+        """About how many chains would show a difference of the size that was found."""
+        return pairs_to_decide(self.chains) if self.verdict in ("no_worse", "undecided") else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the comparison as JSON: every figure with its counts and its method."""
+        return {
+            "format": FORMAT,
+            "first": _run_to_json(self.first),
+            "second": _run_to_json(self.second),
+            "valid": self.is_valid,
+            "verdict": self.verdict,
+            "margin": self.margin,
+            "chains": self.chains.to_json(),
+            "chains_unpaired": self.chains_unpaired,
+            "chains_to_decide": self.pairs_to_decide,
+            "steps": self.steps.to_json(),
+            "steps_unpaired": self.steps_unpaired,
+            "regressions": [change.to_json() for change in self.regressions],
+            "gains": [change.to_json() for change in self.gains],
+            "doubts": list(self.doubts),
+        }
+
+
+def compare_runs(log: "ToolLog", first: str, second: str, *, margin: float = MARGIN) -> Comparison:
+    """Compare two runs by their names.
+
+    Args:
+        log: The store.
+        first: What is there: the base model.
+        second: What may replace it: the fine-tune.
+        margin: See ``MARGIN``.
+
+    Raises:
+        NothingMatchedError: There is no such run, or no step that both were judged on.
+        ConfigError: They replayed different scenarios, or the margin makes no sense.
+    """
+    if not 0 <= margin < 1:
+        raise ConfigError(f"the margin must be 0 or more and less than 1, not {margin}", hint="0.03 is three points")
+    replays = Replays(log)
+    runs = replays.run(first), replays.run(second)
+    if runs[0].tag != runs[1].tag:
+        raise ConfigError(
+            f"{first} replayed the scenarios {runs[0].tag!r}, {second} those of {runs[1].tag!r}",
+            hint="replay one set with both models",
+        )
+    found = compared(_half(log, replays, runs[0]), _half(log, replays, runs[1]), margin)
+    if not found.steps.n_pairs:
+        raise NothingMatchedError(
+            f"no step has a verdict in both {first} and {second}", hint="let both runs finish: `toollog replay list`"
+        )
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Half:
+    """One run, as it is compared."""
+
+    run: RunRow
+    scenarios: Mapping[int, Scenario]
+    """Those it asks, by key."""
+    uids: Mapping[int, str]
+    trials: Sequence[TrialRow]
+
+
+def _half(log: "ToolLog", replays: Replays, run: RunRow) -> Half:
+    known = scenarios_of(log, run)
+    scenarios = {row.id: scenario for row, scenario in known}
+    return Half(run, scenarios, {row.id: row.uid for row, _ in known}, list(replays.trials(run.id)))
+
+
+def compared(first: Half, second: Half, margin: float = MARGIN) -> Comparison:
+    """Compare two runs. Pure."""
+    judged = [[trial for trial in half.trials if VERDICT in trial.scores] for half in (first, second)]
+    left, right = ({(trial.scenario_id, trial.step_no): trial for trial in each} for each in judged)
+    chains = [judged_chains(half.scenarios, each)[0] for half, each in zip((first, second), judged, strict=True)]
+    steps = [{key: is_right(trial) for key, trial in each.items()} for each in (left, right)]
+
+    def changes(was: Mapping[Place, TrialRow], now: Mapping[Place, TrialRow]) -> tuple[Change, ...]:
+        lost = (key for key in sorted(was.keys() & now.keys()) if is_right(was[key]) and not is_right(now[key]))
+        return tuple(_change(now[key], first.scenarios[key[0]], first.uids[key[0]]) for key in lost)
+
+    return Comparison(
+        first=summarise(first.run, first.scenarios, first.trials),
+        second=summarise(second.run, second.scenarios, second.trials),
+        chains=_counted(*chains),
+        steps=_counted(*steps),
+        chains_unpaired=len(chains[0].keys() ^ chains[1].keys()),
+        steps_unpaired=len(steps[0].keys() ^ steps[1].keys()),
+        margin=margin,
+        regressions=changes(left, right),
+        gains=changes(right, left),
+        doubts=tuple(_doubts(first.run, second.run)),
+    )
+
+
+def _counted(first: Mapping[Any, bool], second: Mapping[Any, bool]) -> PairedDifference:
+    pairs = [(first[key], second[key]) for key in first.keys() & second.keys()]
+    return paired_difference(
+        pairs.count((True, True)), pairs.count((True, False)), pairs.count((False, True)), pairs.count((False, False))
+    )
+
+
+def _change(trial: TrialRow, scenario: Scenario, uid: str) -> Change:
+    detail = trial.scores[VERDICT].detail
+    code = detail.get("code")
+    finding: Mapping[str, Any] = next((found for found in detail.get("findings", ()) if found["code"] == code), {})
+    return Change(uid, scenario.conversation_uid, scenario.turn_no, trial.step_no, code, finding, trial.exchange_uid)
+
+
+def _doubts(first: RunRow, second: RunRow) -> Iterator[str]:
+    servers = first.server or {}, second.server or {}
+    for key, meaning in _SERVER.items():
+        values = [server.get(key) for server in servers]
+        if None not in values and values[0] != values[1]:
+            yield f"{meaning} ({key}: {values[0]}, {values[1]})"
+    for key in _ASKED:
+        asked = [_without_contestant(run.params.get(key)) for run in (first, second)]
+        if asked[0] != asked[1]:
+            yield f"they were asked in different ways ({key}: {asked[0]}, {asked[1]})"
+    for run in (first, second):
+        if run.status != "finished":
+            yield f"{run.name} is {run.status}: what it has not been asked is not compared"
+
+
+def _without_contestant(value: Any) -> Any:
+    return {key: each for key, each in value.items() if key != _CONTESTANT} if isinstance(value, dict) else value
+
+
+def _run_to_json(report: Report) -> dict[str, Any]:
+    run = report.run
+    return {"name": run.name, "tag": run.tag, "model": run.model, "valid": report.is_valid,
+            "chain_agreement": report.chains.to_json()}  # fmt: skip

@@ -1,0 +1,105 @@
+"""Two runs, case by case."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tarx_toollog.replay.comparison import Comparison, Half, compared
+from tarx_toollog.replay.comparison_text import comparison_text, verdict_text
+from tests.unit.replay.test_report import RUN, scenario, trial
+
+BASE, TUNED = replace(RUN, name="base"), replace(RUN, name="tuned")
+SCENARIOS = {key: scenario(1, 2) for key in range(1, 21)}
+
+
+def half(verdicts: Mapping[int, tuple[bool | None, ...]], name: str = "base", **facts: Any) -> Half:
+    """Return a run in which each scenario has these verdicts, step by step; None is no answer."""
+    trials = [
+        trial(key, step_no, verdict, "ok" if verdict is not None else "infra_error")
+        for key, steps in verdicts.items()
+        for step_no, verdict in enumerate(steps, 1)
+    ]
+    scenarios = {key: SCENARIOS[key] for key in verdicts}
+    return Half(replace(RUN, name=name, **facts), scenarios, {key: f"s{key}" for key in scenarios}, trials)
+
+
+def held(base: Mapping[int, tuple[bool | None, ...]], tuned: Mapping[int, tuple[bool | None, ...]]) -> Comparison:
+    return compared(half(base), half(tuned, "tuned"))
+
+
+def same(keys: range, *steps: bool) -> dict[int, tuple[bool | None, ...]]:
+    return dict.fromkeys(keys, steps)
+
+
+def test_chains_and_steps_are_counted_pair_by_pair() -> None:
+    found = held(
+        {1: (True, True), 2: (True, False), 3: (True, True), 4: (False, False)},
+        {1: (True, True), 2: (True, True), 3: (False, True), 4: (True, False)},
+    )
+
+    assert (1, 1, 1, 1) == _counts(found.chains)
+    assert (4, 1, 2, 1) == _counts(found.steps)
+
+
+def test_only_what_both_were_judged_on_is_compared() -> None:
+    found = held({1: (True, True), 2: (True, True)}, {2: (True, None), 3: (False, False)})
+
+    assert ((0, 0, 0, 0), 3) == (_counts(found.chains), found.chains_unpaired)
+    assert ((1, 0, 0, 0), 5) == (_counts(found.steps), found.steps_unpaired)
+
+
+def test_regressions_and_gains_name_the_step_and_what_is_wrong() -> None:
+    found = held({1: (True, False), 2: (True, True)}, {1: (True, True), 2: (True, False)})
+
+    assert [("s2", 2, "wrong_tool")] == [(one.scenario_uid, one.step_no, one.code) for one in found.regressions]
+    assert [("s1", 2)] == [(one.scenario_uid, one.step_no) for one in found.gains]
+    assert "regressions: right before, wrong now (1 steps)\n    turn 1, step 2: wrong_tool" in comparison_text(found)
+
+
+@pytest.mark.parametrize(
+    ("base", "tuned", "verdict", "words"),
+    [
+        (same(range(1, 21), False, True), same(range(1, 21), True, True), "better", "tuned is better than base: +"),
+        (same(range(1, 21), True, True), same(range(1, 21), False, True), "worse", "tuned is WORSE than base: -"),
+        ({1: (True, True)}, {1: (True, True)}, "undecided", "base and tuned are not told apart: -"),
+    ],
+)
+def test_the_verdict_is_what_the_interval_says(base: Any, tuned: Any, verdict: str, words: str) -> None:
+    found = held(base, tuned)
+
+    assert verdict == found.verdict
+    assert verdict_text(found).startswith(words)
+
+
+def test_no_worse_takes_a_lower_bound_within_the_margin() -> None:
+    runs = half(same(range(1, 21), True, True)), half(same(range(1, 21), True, True), "tuned")
+
+    assert ["no_worse", "undecided"] == [compared(*runs, margin).verdict for margin in (0.15, 0.03)]
+    assert "no worse than base by more than 15 points" in verdict_text(compared(*runs, 0.15))
+
+
+def test_what_else_differs_is_told_and_the_adapters_that_are_compared_are_not() -> None:
+    base = half({1: (True, True)}, server={"chat_template_hash": "a", "n_ctx": 1}, params={"seed": 1, "extra_body": {}})
+    asked = {"seed": 2, "extra_body": {"lora": [{"id": 0, "scale": 1}]}}
+    tuned = half({1: (True, True)}, server={"chat_template_hash": "b", "n_ctx": 1}, params=asked, status="running")
+
+    found = compared(base, replace(tuned, run=replace(tuned.run, name="tuned")))
+
+    assert (
+        "their servers use different chat templates (chat_template_hash: a, b)",
+        "they were asked in different ways (seed: 1, 2)",
+        "tuned is running: what it has not been asked is not compared",
+    ) == found.doubts
+
+
+def test_a_comparison_with_many_unanswered_steps_is_not_valid_and_says_so() -> None:
+    found = held(same(range(1, 5), True, True), {1: (True, None), 2: (True, True), 3: (True, True), 4: (True, True)})
+
+    assert not found.is_valid
+    assert "NOT VALID: 1 steps of tuned have no answer" in comparison_text(found)
+
+
+def _counts(found: Any) -> tuple[int, int, int, int]:
+    return found.both, found.only_first, found.only_second, found.neither
