@@ -2,8 +2,8 @@
 
 *Theory.* Two passes. The first looks at each example alone (gate, normalise, redact, contamination, budget) and leaves
 what passes in a scratch file, the spool. Between them everything is decided that needs to know all the others: equal
-and nearly equal rows, splits, the mix. The second pass writes what is in, from short to long, to every format. So
-memory does not grow with the log, and a format knows the longest row before it writes its configuration.
+and nearly equal rows, splits, the mix. The second pass writes what is in, in the order in which it was read, to every
+format. So memory does not grow with the log.
 
 Everything is written beside the output folder and moved at the end: an export that fails leaves it as it was.
 """

@@ -281,6 +281,8 @@ class Spool:
     def drop_unwritten(self) -> None:
         """Give every example that no format has written the reason that the first of them gave."""
         self._flush()
+        if not self.figures("SELECT 1 FROM written WHERE reason IS NOT NULL LIMIT 1"):
+            return
         self._connection.execute("CREATE INDEX IF NOT EXISTS by_key ON written (key)")
         self._connection.execute(
             "UPDATE entry SET reason = (SELECT written.reason FROM written WHERE written.key = entry.key "
@@ -327,15 +329,12 @@ class Spool:
         return text
 
     def ordered(self, split: str) -> Iterator[tuple[Entry, Body]]:
-        """Yield the examples of a split that are in, from short to long."""
+        """Yield the examples of a split that are in, in order."""
         self._flush()
-        self._connection.execute(
-            "CREATE INDEX IF NOT EXISTS by_length ON entry (split, n_tokens, key) WHERE reason IS NULL"
-        )
         columns = ", ".join(f"entry.{'grp' if name == 'group' else name}" for name in Entry._fields)
         query = (
             f"SELECT {columns}, {_PLACE} FROM entry JOIN body USING (key) "  # noqa: S608
-            "WHERE reason IS NULL AND split = ? AND copies > 0 ORDER BY n_tokens, entry.key"
+            "WHERE reason IS NULL AND split = ? AND copies > 0 ORDER BY entry.key"
         )
         for row in self._connection.cursor().execute(query, (split,)):
             yield Entry._make(row[:_N]), self._texts.read(*row[_N:])

@@ -7,6 +7,7 @@ shared by all histories of the page that hold it: who works on messages can work
 """
 
 import itertools
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,13 +31,14 @@ from tarx_toollog.store.schema import (
     turn,
 )
 from tarx_toollog.store.turns import main_line
+from tarx_toollog.store.types import among
 from tarx_toollog.wire.openai_responses import INSTRUCTIONS
 
 Raw = Mapping[str, Any]
 Row = sa.Row[Any]
 
 PAGE = 200  # turns: few round trips; a cursor that stays open would pin the WAL for the whole export
-_IDS = 500  # ids a query: well below SQLite's limit of bound parameters
+_IDS = 5000  # keys a query
 _MAX_SHARED = 50_000  # messages that are kept for the next page: a dialogue without an end must not fill the memory
 
 _STEPS = (
@@ -65,22 +67,22 @@ _STEPS = (
     sa.type_coerce(exchange.c.params, sa.Text).label("params_text"),  # most requests have the very same
     exchange.c.layout,
 )
-_IDS_HERE: sa.BindParameter[Any] = sa.bindparam("ids", expanding=True)
+_LIST: sa.BindParameter[str] = sa.bindparam("ids", type_=sa.Text)
 _OF_TURNS: sa.Select[Any] = sa.select(*_STEPS).where(
-    exchange.c.conversation_id.in_(_IDS_HERE),
+    among(exchange.c.conversation_id, _LIST),
     # A dialogue may be longer than a page: of the first and the last one only the turns that are meant.
     sa.or_(exchange.c.conversation_id != sa.bindparam("first_id"), exchange.c.turn_no >= sa.bindparam("first_turn")),
     sa.or_(exchange.c.conversation_id != sa.bindparam("last_id"), exchange.c.turn_no <= sa.bindparam("last_turn")),
     exchange.c.n_inner == 0,
 )
-_OF_IDS: sa.Select[Any] = sa.select(*_STEPS).where(exchange.c.id.in_(_IDS_HERE))
-_tree = sa.select(node.c.id, node.c.parent_id, node.c.message_id).where(node.c.id.in_(_IDS_HERE)).cte(recursive=True)
+_OF_IDS: sa.Select[Any] = sa.select(*_STEPS).where(among(exchange.c.id, _LIST))
+_tree = sa.select(node.c.id, node.c.parent_id, node.c.message_id).where(among(node.c.id, _LIST)).cte(recursive=True)
 # UNION, not UNION ALL: what histories share is walked through once.
 _tree = _tree.union(
     sa.select(node.c.id, node.c.parent_id, node.c.message_id).join(_tree, node.c.id == _tree.c.parent_id)
 )
 _NODES = sa.select(_tree)
-_MESSAGES = sa.select(message).where(message.c.id.in_(_IDS_HERE))
+_MESSAGES = sa.select(message).where(among(message.c.id, _LIST))
 _CALLS: sa.Select[Any] = (
     sa.select(
         tool_call.c.exchange_id,
@@ -99,7 +101,7 @@ _CALLS: sa.Select[Any] = (
     )
     .outerjoin(tool_result, tool_result.c.tool_call_id == tool_call.c.id)
     .outerjoin(message, message.c.id == tool_result.c.message_id)
-    .where(tool_call.c.exchange_id.in_(_IDS_HERE), tool_call.c.choice == 0)
+    .where(among(tool_call.c.exchange_id, _LIST), tool_call.c.choice == 0)
     .order_by(tool_call.c.exchange_id, tool_call.c.ordinal)
 )
 _TOOLS = (
@@ -110,7 +112,7 @@ _TOOLS = (
 )
 _LABELS = (
     sa.select(label.c.target_uid, label.c.name, label.c.value_num, label.c.value_text, label.c.correction)
-    .where(label.c.superseded_by_id.is_(None), label.c.target_uid.in_(_IDS_HERE))
+    .where(label.c.superseded_by_id.is_(None), among(label.c.target_uid, _LIST))
     .order_by(label.c.id)
 )
 
@@ -208,7 +210,7 @@ class Trajectories:
         if not turns:
             return found
         bounds = {
-            "ids": sorted({row.conversation_id for row in turns}),
+            "ids": json.dumps(sorted({row.conversation_id for row in turns})),
             "first_id": turns[0].conversation_id,
             "first_turn": turns[0].turn_no,
             "last_id": turns[-1].conversation_id,
@@ -294,7 +296,7 @@ class Trajectories:
         named = self._params_of(row).get("previous_response_id")
         if not named or row.parent_exchange_id is None:
             return None
-        parent = self._connection.execute(_OF_IDS, {"ids": [row.parent_exchange_id]}).first()
+        parent = self._connection.execute(_OF_IDS, {"ids": json.dumps([row.parent_exchange_id])}).first()
         return parent if parent is not None and parent.response_id == named else None
 
     def _path(self, page: _Page, node_id: int | None) -> tuple[Raw, ...]:
@@ -352,8 +354,8 @@ def _n_instructions(row: Row) -> int:
     return 1 if INSTRUCTIONS in (row.layout or ()) else 0
 
 
-def _parts(values: Iterable[Any]) -> Iterator[list[Any]]:
-    """Cut values into lists that one query can take."""
+def _parts(values: Iterable[Any]) -> Iterator[str]:
+    """Cut values into lists that one query can take, as JSON (``types.among``)."""
     iterator = iter(values)
     while part := list(itertools.islice(iterator, _IDS)):
-        yield part
+        yield json.dumps(part)

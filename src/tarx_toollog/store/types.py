@@ -5,6 +5,9 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator
 
 from tarx_toollog.canonical import Json, escape_text, json_text, parse_json, unescape_text
@@ -66,3 +69,37 @@ class JsonText(TypeDecorator[Any]):
     def process_result_value(self, value: str | None, dialect: Dialect) -> Json:
         """Read the value."""
         return None if value is None else parse_json(value)
+
+
+def among(column: sa.ColumnElement[Any], text: sa.BindParameter[str]) -> sa.ColumnElement[bool]:
+    """Say that a column has one of the values of a JSON list.
+
+    One parameter for any number of values: ``column.in_`` writes a parameter for each into the statement, which is
+    prepared anew for every length.
+
+    Args:
+        column: Of integers or text.
+        text: The list, as JSON.
+    """
+    return column.op("IN", is_comparison=True)(_Listed(text, column.type))
+
+
+class _Listed(FunctionElement[Any]):
+    inherit_cache = True
+    name = "listed"
+
+    def __init__(self, text: sa.BindParameter[str], kind: sa.types.TypeEngine[Any]) -> None:
+        super().__init__(text)
+        self.type = kind
+
+
+@compiles(_Listed)
+def _listed(element: _Listed, compiler: SQLCompiler, **options: Any) -> str:
+    return f"(SELECT value FROM json_each({compiler.process(element.clauses, **options)}))"  # noqa: S608 - a parameter
+
+
+@compiles(_Listed, "postgresql")
+def _listed_on_postgresql(element: _Listed, compiler: SQLCompiler, **options: Any) -> str:
+    kind = "BIGINT" if isinstance(element.type, sa.Integer) else "TEXT"
+    text = compiler.process(element.clauses, **options)
+    return f"(SELECT CAST(value AS {kind}) FROM json_array_elements_text(CAST({text} AS JSON)))"  # noqa: S608 - the same

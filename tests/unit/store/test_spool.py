@@ -67,7 +67,7 @@ def test_decisions_may_be_made_while_entries_are_read(spool: Spool) -> None:
     assert {("train", 2)} == {(entry.split, entry.copies) for entry in spool.entries()}
 
 
-def test_rows_of_a_split_come_from_short_to_long(spool: Spool) -> None:
+def test_rows_of_a_split_come_in_order_and_without_those_that_are_left_out(spool: Spool) -> None:
     fill(
         spool,
         *(Entry(key, b"", "tool", n_tokens=n, split=split) for key, n, split in ((1, 30, "train"), (2, 10, "train"))),
@@ -75,7 +75,7 @@ def test_rows_of_a_split_come_from_short_to_long(spool: Spool) -> None:
         Entry(4, b"", "tool", n_tokens=5, split="train", copies=0),
     )
 
-    assert [2, 1] == [entry.key for entry, _ in spool.ordered("train")]
+    assert [1, 2] == [entry.key for entry, _ in spool.ordered("train")]
     assert [(3, "[3]")] == [(entry.key, body.prompt) for entry, body in spool.ordered("dev")]
 
 

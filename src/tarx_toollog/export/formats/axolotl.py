@@ -63,7 +63,6 @@ class AxolotlWriter:
         self._folder = folder
         self._options = options
         self._files = JsonlFiles(folder, FILES)
-        self._longest = 0
         self._template: ChatTemplate | None = None
         if options.task == "dpo" and options.template is not None:
             self._template = ChatTemplate(
@@ -78,7 +77,6 @@ class AxolotlWriter:
         """
         cells = _marked(row) if self._template is None else _written(row, self._template)
         line = json.dumps(cells, ensure_ascii=False, allow_nan=False)
-        self._longest = max(self._longest, len(line) if line.isascii() else len(line.encode()))
         return self._files.add(row.split, line)
 
     def finish(self, summary: Summary) -> None:
@@ -88,7 +86,7 @@ class AxolotlWriter:
             self._folder / "data" / "README.md", card(_COLUMNS[self._options.task], paths, self._files.digest)
         )
         if "train" in paths:
-            text = _config(self._options, self._files.lines, summary.max_tokens, length_limit(self._longest))
+            text = _config(self._options, self._files.lines, summary.max_tokens, length_limit(self._files.longest))
             write_private(self._folder / "config.yaml", text)
 
     def close(self) -> None:

@@ -43,7 +43,7 @@ class FormatOptions:
 
 
 class FormatWriter(Protocol):
-    """Writes the rows of one export into its folder. Rows come by split, and within a split from short to long."""
+    """Writes the rows of one export into its folder. Rows come by split, and within a split in the order of the log."""
 
     def add(self, row: Row) -> Location:
         """Write one row and say where it stands.

@@ -88,8 +88,6 @@ class HfFiles:
         self._files = JsonlFiles(folder, FILES)
         flags = frozenset(name for name, kind in columns.items() if kind == "flag")
         self._parquet = ParquetFiles(folder / "parquet", tuple(columns), flags) if options.parquet else None
-        self.longest = 0
-        """Characters of the longest line, or its bytes where that is more."""
 
     def add(self, row: Row, cells: Mapping[str, str | None]) -> Location:
         """Write one row.
@@ -103,7 +101,6 @@ class HfFiles:
             if text is not None:
                 parts.append(f'"{name}": {_quoted(text) if self._columns[name] == "text" else text}')
         line = f"{{{', '.join(parts)}}}"
-        self.longest = max(self.longest, len(line) if line.isascii() else len(line.encode()))
         if self._parquet is not None:
             self._parquet.add(SPLITS[row.split], row, cells)
         return self._files.add(row.split, line)
@@ -113,6 +110,11 @@ class HfFiles:
         paths = {SPLITS[split]: FILES[split] for split in self._files.lines}
         write_private(self._folder / "README.md", card(self._columns, paths, self._files.digest) + about)
         write_private(self._folder / "load.py", script("hf_load.py.txt", {}))
+
+    @property
+    def longest(self) -> int:
+        """Bytes of the longest line."""
+        return self._files.longest
 
     @property
     def has_training_rows(self) -> bool:

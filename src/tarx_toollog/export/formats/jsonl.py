@@ -34,7 +34,9 @@ class JsonlFiles:
         self._streams: dict[Split, BinaryIO] = {}
         self.lines: dict[Split, int] = {}
         """Lines written so far; a split without lines is absent."""
-        self._hash = hashlib.blake2b(digest_size=16)
+        self.longest = 0
+        """Bytes of the longest line."""
+        self._hash = hashlib.sha256()  # which most processors have an instruction for
 
     def add(self, split: Split, text: str) -> Location:
         """Write a JSON text as one line of the split's file, and say where it stands."""
@@ -42,6 +44,7 @@ class JsonlFiles:
         if stream is None:
             stream = self._streams[split] = create_private_bytes(self._folder / self._names[split])
         line = f"{one_line(text)}\n".encode()
+        self.longest = max(self.longest, len(line) - 1)
         stream.write(line)
         self._hash.update(line)
         self.lines[split] = self.lines.get(split, 0) + 1
@@ -50,7 +53,7 @@ class JsonlFiles:
     @property
     def digest(self) -> str:
         """Content hash of all lines so far, in hex."""
-        return self._hash.hexdigest()
+        return self._hash.hexdigest()[:32]
 
     def close(self) -> None:
         """Close all files."""

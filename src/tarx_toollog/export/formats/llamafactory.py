@@ -84,7 +84,6 @@ class LlamaFactoryWriter:
         self._options = options
         self._family = family
         self._files = JsonlFiles(folder, FILES)
-        self._longest = 0
 
     def add(self, row: Row) -> Location:
         """Write one line.
@@ -98,7 +97,6 @@ class LlamaFactoryWriter:
             raise Dropped("needs_mask")
         cells = _cells(row, self._options.task, self._family)
         line = json.dumps(cells, ensure_ascii=False, allow_nan=False)
-        self._longest = max(self._longest, len(line) if line.isascii() else len(line.encode()))
         return self._files.add(row.split, line)
 
     def finish(self, summary: Summary) -> None:
@@ -107,7 +105,7 @@ class LlamaFactoryWriter:
         write_private(self._folder / "dataset_info.json", json.dumps(info, indent=2) + "\n")
         if "train" in self._files.lines:
             has_dev = "dev" in self._files.lines
-            limit = length_limit(self._longest)
+            limit = length_limit(self._files.longest)
             text = _config(self._options, self._family.template, has_dev, summary.max_tokens, limit)
             write_private(self._folder / f"{self._options.task}.yaml", text)
 

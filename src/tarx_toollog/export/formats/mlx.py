@@ -11,7 +11,6 @@ every weight is NaN. ``mlx_config`` says why that cannot happen with our ``lora.
 Format: ``mlx_lm/tuner/datasets.py`` of mlx-lm 0.32.
 """
 
-from hashlib import blake2b
 from pathlib import Path
 
 from tarx_toollog.export.example import Dropped, Row, Summary, Task, Unit
@@ -49,8 +48,6 @@ class MlxWriter:
         self._folder = folder
         self._options = options
         self._files = JsonlFiles(folder)
-        self._longest = 0
-        self._content = blake2b(digest_size=4)
 
     def add(self, row: Row) -> Location:
         """Write one line.
@@ -60,11 +57,7 @@ class MlxWriter:
         """
         if not row.is_only_last_learned:
             raise Dropped("needs_mask")
-        line = f"{{{messages_and_tools(row)}}}"
-        data = line.encode()
-        self._longest = max(self._longest, len(data))
-        self._content.update(data)
-        return self._files.add(row.split, line)
+        return self._files.add(row.split, f"{{{messages_and_tools(row)}}}")
 
     def finish(self, summary: Summary) -> None:
         """Write ``lora.yaml`` and ``train.sh``, and the served template where it is known.
@@ -73,10 +66,10 @@ class MlxWriter:
         """
         if "train" not in self._files.lines:
             return
-        plan = plan_of(self._files.lines, summary.max_tokens, self._longest)
+        plan = plan_of(self._files.lines, summary.max_tokens, self._files.longest)
         write_private(self._folder / "lora.yaml", lora_yaml(plan, self._options))
         # Without a name of its own: other rows are another build, and equal ones give the same script.
-        name = self._options.build_name or f"rows-{self._content.hexdigest()}"
+        name = self._options.build_name or f"rows-{self._files.digest[:8]}"
         write_private(self._folder / "train.sh", train_script(plan, self._options, name))
         if self._options.served_template is not None:
             write_private(self._folder / SERVED_TEMPLATE, self._options.served_template)
