@@ -17,7 +17,7 @@ from typing import IO
 
 from tarx_toollog.config import Settings
 from tarx_toollog.errors import ToolLogError
-from tarx_toollog.export.judging import Bench, Question, Verdict, evaluation
+from tarx_toollog.export.judging import JudgeHere, Question, Verdict, evaluation
 from tarx_toollog.export.options import ExportOptions
 from tarx_toollog.export.scratch import rare_collections
 from tarx_toollog.store.log import ToolLog
@@ -108,13 +108,13 @@ def main() -> None:
     told = sys.stdin.buffer
     settings, options, path = pickle.load(told)  # noqa: S301 - our own process
     with rare_collections(), ToolLog.open(settings=settings) as log:
-        bench = Bench(evaluation(log, options))
+        judge = JudgeHere(evaluation(log, options))
     with rare_collections(), path.open("rb") as stream:
         while length := told.read(_LENGTH.size):
             while stream.tell() < _LENGTH.unpack(length)[0]:
                 for question in pickle.load(stream):  # noqa: S301 - our own process
-                    bench.ask(question)
-    pickle.dump(list(bench.verdicts()), sys.stdout.buffer)
+                    judge.ask(question)
+    pickle.dump(list(judge.verdicts()), sys.stdout.buffer)
 
 
 def _of(stream: IO[bytes] | None) -> IO[bytes]:

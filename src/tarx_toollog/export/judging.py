@@ -51,7 +51,7 @@ class Judge(Protocol):
         """Yield what must not be trained on, in the order of asking; after the last question."""
 
 
-class Bench:
+class JudgeHere:
     """The judge that sits in this process.
 
     Args:

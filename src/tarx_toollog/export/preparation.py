@@ -9,7 +9,7 @@ from tarx_toollog.export.documents import document
 from tarx_toollog.export.example import Example, Row
 from tarx_toollog.export.formats.base import FormatOptions
 from tarx_toollog.export.judge_process import JudgeProcess
-from tarx_toollog.export.judging import Bench, Judge, Questions, cleaner_of, evaluation
+from tarx_toollog.export.judging import Judge, JudgeHere, Questions, cleaner_of, evaluation
 from tarx_toollog.export.near import NearIndex
 from tarx_toollog.export.normalise import Normaliser
 from tarx_toollog.export.options import ExportOptions
@@ -23,7 +23,7 @@ from tarx_toollog.store.log import ToolLog
 from tarx_toollog.store.templates import served_templates
 
 APART_FROM = 20_000
-"""Steps from which a second process is worth its start: it takes as long as a thousand steps."""
+"""Steps from which a second process searches the evaluation: of fewer, its start would be felt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ def prepared(log: ToolLog, options: ExportOptions, folder: Path) -> Iterator[Pre
 
 def _judge(log: ToolLog, options: ExportOptions, folder: Path, n_steps: int, stack: ExitStack) -> Judge:
     if n_steps < APART_FROM:
-        return Bench(evaluation(log, options))
+        return JudgeHere(evaluation(log, options))
     return stack.enter_context(closing(JudgeProcess(log.settings, options, folder)))
 
 

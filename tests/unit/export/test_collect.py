@@ -1,10 +1,8 @@
 """The first pass counts tokens: by usage where the server counted what the row says, else by an estimate."""
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import closing
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -20,6 +18,7 @@ from tarx_toollog.export.tokens import Calibration, parts_of
 from tarx_toollog.store.log import ToolLog
 from tarx_toollog.store.spool import Entry, Spool
 from tests.support.counted_chat import CountedChat
+from tests.support.http_server import Handler, served_by
 from tests.unit.cli.samples import call, write_log
 
 THOUGHTS = "Let me think about that. " * 100
@@ -155,35 +154,22 @@ def test_of_a_pair_that_was_not_counted_the_longer_answer_is_estimated(tmp_path:
         assert [expected] * 2 == [entry.n_tokens for entry in spool.entries()]
 
 
-class _Words(BaseHTTPRequestHandler):
+class _Words(Handler):
     """Counts a word as a token."""
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802 - the name that http.server looks for
         asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
         if self.path == "/apply-template":
             value = {"prompt": " ".join(message["content"] or "call" for message in asked["messages"])}
         else:
             value = {"tokens": asked["content"].split()}
-        body = json.dumps(value).encode()
-        self.send_response(200)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
+        self.answer(200, json.dumps(value).encode())
 
 
 @pytest.fixture
 def words() -> Iterator[ServerTokens]:
-    server = HTTPServer(("127.0.0.1", 0), _Words)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    with ServerTokens(f"http://127.0.0.1:{server.server_port}") as counting:
+    with served_by(_Words) as url, ServerTokens(url) as counting:
         yield counting
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 def test_the_answers_of_a_dialogue_that_a_server_counts_are_all_learned(words: ServerTokens, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from tarx_toollog.export import judge_process
 from tarx_toollog.export.contamination import Contamination, EvalDocument
 from tarx_toollog.export.example import Example, LearnedStep, Origin, Piece
 from tarx_toollog.export.judge_process import JudgeProcess
-from tarx_toollog.export.judging import Bench, Judge, Question, Questions, evaluation
+from tarx_toollog.export.judging import Judge, JudgeHere, Question, Questions, evaluation
 from tarx_toollog.export.options import ExportOptions
 from tests.unit.cli.samples import Chat, call, good_chat, keep_for, write_log
 
@@ -47,15 +47,15 @@ def verdicts(judge: Judge, *examples: Example) -> list[tuple[int, str]]:
     return list(judge.verdicts())
 
 
-def bench() -> Bench:
-    return Bench(Contamination([EvalDocument([TESTED.value], SAID.value)]))
+def judge() -> JudgeHere:
+    return JudgeHere(Contamination([EvalDocument([TESTED.value], SAID.value)]))
 
 
 def test_a_turn_of_the_evaluation_spoils_its_example_and_all_that_come_after_it() -> None:
     later, end = Piece(dict(OTHER.value)), Piece(dict(SAID.value))
 
     found = verdicts(
-        bench(),
+        judge(),
         example(SYSTEM, OTHER, SAID),
         example(SYSTEM, OTHER, SAID, TESTED, (asked := Piece(dict(SAID.value)))),
         example(SYSTEM, OTHER, SAID, TESTED, asked, later, end),
@@ -65,7 +65,7 @@ def test_a_turn_of_the_evaluation_spoils_its_example_and_all_that_come_after_it(
 
 
 def test_an_earlier_turn_spoils_an_example_whose_dialogue_was_never_asked_about() -> None:
-    assert [(1, "near_scenario")] == verdicts(bench(), example(TESTED, SAID, OTHER, Piece(dict(SAID.value))))
+    assert [(1, "near_scenario")] == verdicts(judge(), example(TESTED, SAID, OTHER, Piece(dict(SAID.value))))
 
 
 def test_an_earlier_step_of_a_dialogue_that_was_frozen_spoils_it() -> None:
@@ -76,13 +76,13 @@ def test_an_earlier_step_of_a_dialogue_that_was_frozen_spoils_it() -> None:
         example(Piece(hello), SAID, OTHER, Piece(dict(SAID.value)), conversation="d"), steps=tuple(steps)
     )
 
-    assert [(1, "in_scenario")] == verdicts(Bench(tests), dialogue)
+    assert [(1, "in_scenario")] == verdicts(JudgeHere(tests), dialogue)
 
 
 def test_examples_of_files_may_share_messages_between_different_histories() -> None:
     shared = [example(first, SAID, OTHER, SAID, uid=None, conversation=None) for first in (OTHER, TESTED, OTHER)]
 
-    assert [(2, "near_scenario")] == verdicts(bench(), *shared)
+    assert [(2, "near_scenario")] == verdicts(judge(), *shared)
 
 
 def test_a_process_of_its_own_gives_the_verdicts_of_this_one(
@@ -101,7 +101,7 @@ def test_a_process_of_its_own_gives_the_verdicts_of_this_one(
     ]
     apart = JudgeProcess(log.settings, OPTIONS, tmp_path)
 
-    here, there = verdicts(Bench(evaluation(log, OPTIONS)), *examples), verdicts(apart, *examples)
+    here, there = verdicts(JudgeHere(evaluation(log, OPTIONS)), *examples), verdicts(apart, *examples)
     apart.close()
 
     assert [(2, "near_scenario"), (3, "eval_conversation"), (5, "near_scenario")] == here

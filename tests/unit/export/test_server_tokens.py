@@ -1,44 +1,30 @@
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
 from tarx_toollog.errors import ConfigError, EndpointError
 from tarx_toollog.export.example import Example, Origin, Piece
 from tarx_toollog.export.server_tokens import ServerTokens
+from tests.support.http_server import Handler, served_by
 
 ASKED = Example(
     tuple(map(Piece, [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}])), None, "chat", Origin()
 )
 
 
-class _Odd(BaseHTTPRequestHandler):
+class _Odd(Handler):
     """Answers as no llama-server does: by the route, with an error, with other JSON, or with none."""
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802 - the name that http.server looks for
         self.rfile.read(int(self.headers["content-length"]))
-        status, body = {"/404/": (404, b"no such route"), "/json/": (200, b'{"a": 1}'), "/text/": (200, b"<html>")}[
-            self.path.partition("apply")[0]
-        ]
-        self.send_response(status)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
+        answers = {"/404/": (404, b"no such route"), "/json/": (200, b'{"a": 1}'), "/text/": (200, b"<html>")}
+        self.answer(*answers[self.path.partition("apply")[0]])
 
 
 @pytest.fixture
 def odd() -> Iterator[str]:
-    server = HTTPServer(("127.0.0.1", 0), _Odd)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with served_by(_Odd) as url:
+        yield url
 
 
 @pytest.mark.parametrize(
