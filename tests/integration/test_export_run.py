@@ -3,6 +3,7 @@
 import json
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ def done_uid(log: ToolLog) -> str:
 
 
 def last_stage(report: ExportReport) -> tuple[str, int, dict[str, int]]:
-    stage = report.stages[-1]
+    stage = report.written
     return stage.stage, stage.n_out, dict(stage.dropped)
 
 
@@ -169,7 +170,8 @@ def test_a_dry_run_tells_what_the_export_tells(log: ToolLog, tmp_path: Path) -> 
 
     assert not (tmp_path / "out").exists()
     assert [] == builds(log)
-    assert dry.facts() == export(log, tmp_path / "out", "trl", "axolotl", unit="trajectory").facts()
+    real = export(log, tmp_path / "out", "trl", "axolotl", unit="trajectory")
+    assert dry.facts() == replace(real, stages=real.stages[:-1]).facts()
 
 
 def test_a_dry_run_without_room_names_the_folder_that_has_none(

@@ -34,15 +34,14 @@ from tarx_toollog.export.record import BuildRecord, begun
 from tarx_toollog.export.remarks import about_formats, about_sources, about_splits, about_untrained
 from tarx_toollog.export.report import (
     ExportReport,
-    StageCount,
     report_page,
     source_counts,
     split_counts,
-    stage_counts,
     token_figures,
 )
 from tarx_toollog.export.scratch import rare_collections, scratch_folder
 from tarx_toollog.export.server_tokens import ServerTokens
+from tarx_toollog.export.stages import StageCount, log_stages, stage_counts, verified
 from tarx_toollog.export.verify import verify_files
 from tarx_toollog.export.write import FormatCounts, check_formats, chosen_formats, write_rows
 from tarx_toollog.store import queries
@@ -127,7 +126,7 @@ def run_export(
                 return report
             with begun(log, options, ready, enabled=record) as build:
                 report = replace(report, build=build.name)
-                run.verify(content, report)
+                report = run.verify(content, report)
                 require_free(out, force=force)  # another export may have been quicker
                 run.keep(content, build, report)
                 return replace(report, files=place(content, out))
@@ -163,7 +162,7 @@ class _Run:
         check_formats(self.formats, trial, self._asked)
         prior = Prior() if options.parent is None else Prior(Datasets(self.log).prior(options.parent))
         reading = Reading(self.log, options, ready)
-        progress.begin("steps read", ready.n_steps)
+        progress.begin("steps read", ready.captured.n_meant)
         with nullcontext() if options.tokens is None else ServerTokens(options.tokens) as server:
             collector = Collector(spool, options, ready.look, server)
             collector.take(_told(reading.examples(progress.advance), progress))
@@ -190,15 +189,18 @@ class _Run:
         remarks = about_formats(self.options, self.formats, counts, written)
         return replace(report, lint=findings, warnings=(*report.warnings, *remarks))
 
-    def verify(self, content: Path, report: ExportReport) -> None:
-        """Read what was written, and write what stands beside it."""
-        self.progress.begin("rows verified", sum(sum(one.rows.values()) for one in report.formats.values()))
-        verify_files(content, self.spool, self.progress.advance)
+    def verify(self, content: Path, report: ExportReport) -> ExportReport:
+        """Read what was written, and write what stands beside it; return the report with this stage."""
+        n_written = sum(sum(one.rows.values()) for one in report.formats.values())
+        self.progress.begin("rows verified", n_written)
+        n_lines = verify_files(content, self.spool, self.progress.advance)
+        report = replace(report, stages=(*report.stages, verified(n_written, n_lines)))
         self.progress.begin("lineage and hashes")
         write_lineage(content, self.spool)
         write_private(content / REPORT_FILE, report_page(report))
         manifest = manifest_text(content, report.facts(), last_exchange=self.ready.last_exchange)
         write_private(content / MANIFEST_FILE, manifest)
+        return report
 
     def keep(self, content: Path, build: BuildRecord, report: ExportReport) -> None:
         """Write the build down in the database."""
@@ -219,7 +221,7 @@ class _Run:
             build=None,
             out=self.out,
             config=options.as_json(),
-            stages=stage_counts(spool),
+            stages=(*log_stages(ready.captured, seen.reading.n_read, spool), *stage_counts(spool)),
             sources=source_counts(spool),
             splits=splits,
             tokens=token_figures(spool),

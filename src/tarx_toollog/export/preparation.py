@@ -14,11 +14,13 @@ from tarx_toollog.export.near import NearIndex
 from tarx_toollog.export.normalise import Normaliser
 from tarx_toollog.export.options import ExportOptions
 from tarx_toollog.export.redact import Cleaner
+from tarx_toollog.export.stages import Captured
 from tarx_toollog.export.template.codes import CODES
 from tarx_toollog.export.template.load import SERVER, Loaded, choose_template
 from tarx_toollog.export.template.render import ChatTemplate
 from tarx_toollog.export.template.render_rules import TemplateCheck
 from tarx_toollog.store import queries
+from tarx_toollog.store.filters import Filters
 from tarx_toollog.store.log import ToolLog
 from tarx_toollog.store.templates import served_templates
 
@@ -32,8 +34,7 @@ class Preparation:
 
     last_exchange: int
     """Key of the latest exchange: all that came up to it had its chance."""
-    n_steps: int
-    """Steps that the filters leave."""
+    captured: Captured
     template: ChatTemplate | None
     """The one to train with, which rows are held against."""
     served: ChatTemplate | None
@@ -100,13 +101,17 @@ def prepared(log: ToolLog, options: ExportOptions, folder: Path) -> Iterator[Pre
     row_check = None if template is None else TemplateCheck(template, served_sha=None if served is None else served.sha)
     if row_check is not None:
         warnings += [f"the chat template: {CODES[code].what} ({code})" for code in row_check.always]
-    n_steps = queries.count_steps(log.engine, options.filters)
+    captured = Captured(
+        n_exchanges=queries.count_captured(log.engine),
+        n_steps=queries.count_steps(log.engine, Filters()),
+        n_meant=queries.count_steps(log.engine, options.filters),
+    )
     with ExitStack() as stack:
         near = None if options.near is None else stack.enter_context(closing(NearIndex(folder)))
-        judge = _judge(log, options, folder, n_steps, stack) if options.decontaminate else None
+        judge = _judge(log, options, folder, captured.n_meant, stack) if options.decontaminate else None
         yield Preparation(
             last_exchange=last_exchange,
-            n_steps=n_steps,
+            captured=captured,
             template=template,
             served=served,
             template_hash=None if template is None else template.sha,

@@ -54,6 +54,8 @@ class Reading:
         for path in options.synthetic:
             for _ in synthetic_examples(path, Intake(path.name), Normaliser()):
                 pass
+        self.n_read = 0
+        """Steps of the log, answers of replays and examples of files so far."""
         self.claims: dict[str, int] = {}
         """Answers in which the model calls itself somebody else, by that name."""
 
@@ -68,8 +70,13 @@ class Reading:
         Args:
             advance: Called for each step of the log.
         """
+
+        def read() -> None:
+            self.n_read += 1
+            advance()
+
         keeps_sample = bool(self._options.identity or self._options.summaries)
-        for found in self._from_log(advance):
+        for found in self._from_log(read):
             if isinstance(found, Example) and self._claims_another_name(found):
                 yield Refused(found.source, found.origin, "other_identity")
                 continue
@@ -77,6 +84,7 @@ class Reading:
                 self._sample.observe(found)
             yield found
         for found in self._from_files():
+            self.n_read += 1
             is_foreign = isinstance(found, Example) and found.source != "identity" and self._claims_another_name(found)
             yield Refused(found.source, found.origin, "other_identity") if is_foreign else found
 

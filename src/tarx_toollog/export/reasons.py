@@ -1,6 +1,11 @@
 """Every reason why something is not in a training file, by the stage that says so. ``docs/export.md`` explains them."""
 
 STAGES: dict[str, dict[str, str]] = {
+    "select": {
+        "no_step": "it is no step of a dialogue: asked beside the main line, unfinished, or not a chat",
+        "not_meant": "the filters, or --limit, leave it out",
+    },
+    "assemble": {"joined": "it went into the example of a dialogue with the answers after it"},
     "gate": {
         "not_completed": "the exchange did not end well (outcome is not completed)",
         "cut_by_length": "the token limit, or a content filter, cut the answer off",

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tarx_toollog.export.reasons import REASONS, STAGE_OF, STAGES
+from tarx_toollog.export.stages import StageCount, reason_lines, stage_lines, stage_table
 from tarx_toollog.export.template.codes import CODES
 from tarx_toollog.export.write import FormatCounts
 from tarx_toollog.store.spool import Spool
 
 _BOUNDS = (512, 1024, 2048, 4096, 8192, 16_384, 32_768)
-_COUNT = "SELECT source, reason, COUNT(*) FROM entry GROUP BY source, reason"
+_SOURCES = "SELECT source, COUNT(*) FROM entry GROUP BY source ORDER BY source"
 _SPLITS = (
     "SELECT split, COUNT(*), COUNT(DISTINCT conversation_uid) FROM entry "
     "WHERE reason IS NULL AND copies > 0 GROUP BY split ORDER BY split"
@@ -26,16 +26,6 @@ _NOTES = {
     "shortened": "made shorter, to fit the limit of tokens",
 }
 _FROM = "SELECT tokens_from, COUNT(*) FROM entry WHERE reason IS NULL GROUP BY tokens_from ORDER BY tokens_from"
-
-
-@dataclass(frozen=True, slots=True)
-class StageCount:
-    """One stage: what came in, what went on, and why the rest did not."""
-
-    stage: str
-    n_in: int
-    n_out: int
-    dropped: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +68,12 @@ class ExportReport:
     @property
     def n_examples(self) -> int:
         """Examples that are in."""
-        return self.stages[-1].n_out
+        return self.written.n_out
+
+    @property
+    def written(self) -> StageCount:
+        """The stage of writing: what comes before it counts examples, what comes behind it lines."""
+        return next(stage for stage in self.stages if stage.stage == "write")
 
     def facts(self) -> dict[str, Any]:
         """Return what depends on the database and the options alone, in a fixed order: for the manifest."""
@@ -118,30 +113,9 @@ class ExportReport:
         return {"build": self.build, "out": str(self.out), **self.facts(), "files": list(self.files)}
 
 
-def stage_counts(spool: Spool) -> tuple[StageCount, ...]:
-    """Return what each stage made of the examples, in order."""
-    dropped: dict[str, int] = {}
-    total = 0
-    for _, reason, count in spool.figures(_COUNT):
-        total += count
-        if reason is not None:
-            dropped[reason] = dropped.get(reason, 0) + count
-    found, left = [], total
-    for stage, reasons in STAGES.items():
-        lost = {reason: dropped[reason] for reason in reasons if reason in dropped}
-        if stage == "write":  # a format of somebody else may have reasons of its own
-            lost |= {reason: count for reason, count in dropped.items() if reason not in STAGE_OF}
-        found.append(StageCount(stage, left, left - sum(lost.values()), lost))
-        left -= sum(lost.values())
-    return tuple(found)
-
-
 def source_counts(spool: Spool) -> dict[str, int]:
     """Return the examples of each source, refused ones included."""
-    counts: dict[str, int] = {}
-    for source, _, count in spool.figures(_COUNT):
-        counts[source] = counts.get(source, 0) + count
-    return dict(sorted(counts.items()))
+    return dict(spool.figures(_SOURCES))
 
 
 def split_counts(spool: Spool) -> dict[str, dict[str, int]]:
@@ -178,12 +152,9 @@ def token_figures(spool: Spool) -> dict[str, Any]:
 def report_text(report: ExportReport, *, dry_run: bool = False) -> str:
     """Return the report for a terminal."""
     verb = "would write" if dry_run else "wrote"
-    total = report.stages[0].n_in
+    total = sum(report.sources.values())
     lines = [f"{verb} {report.n_examples} of {total} examples" + (f" as build {report.build}" if report.build else "")]
-    for stage in report.stages:
-        if stage.dropped:
-            lines.append(f"  {stage.stage:<14} {stage.n_in:>8} → {stage.n_out}")
-            lines += [f"    {count:>8}  {REASONS.get(reason, reason)}" for reason, count in stage.dropped.items()]
+    lines += stage_lines(report.stages)
     lines += [
         f"  {split:<14} {counts['examples']:>8} examples of {counts['conversations']} conversations"
         for split, counts in report.splits.items()
@@ -195,7 +166,7 @@ def report_text(report: ExportReport, *, dry_run: bool = False) -> str:
         rows = ", ".join(f"{split} {count}" for split, count in one.rows.items())
         lost = f"; left out {sum(one.dropped.values())}" if one.dropped else ""
         lines.append(f"  {report.out / name}: {rows or 'nothing'}{lost}")
-        lines += [f"    {count:>8}  {REASONS.get(reason, reason)}" for reason, count in one.dropped.items()]
+        lines += reason_lines(one.dropped)
     lines += [f"warning: {warning}" for warning in report.warnings]
     lines += [f"warning: {code} in {count} rows: {CODES[code].what}" for code, count in report.lint.items()]
     return "\n".join(lines)
@@ -203,12 +174,7 @@ def report_text(report: ExportReport, *, dry_run: bool = False) -> str:
 
 def report_page(report: ExportReport) -> str:
     """Return the report as a Markdown page, to lie beside the files."""
-    lines = ["# What is in this folder, and why", "", "| stage | in | out | left out |", "|---|--:|--:|---|"]
-    for one in report.stages:
-        lost = "<br>".join(
-            f"{count} × {REASONS.get(reason, reason)} (`{reason}`)" for reason, count in one.dropped.items()
-        )
-        lines.append(f"| {one.stage} | {one.n_in:,} | {one.n_out:,} | {lost} |")
+    lines = ["# What is in this folder, and why", "", *stage_table(report.stages)]
     lines += ["", "| split | examples | conversations |", "|---|--:|--:|"]
     lines += [
         f"| {split} | {counts['examples']:,} | {counts['conversations']:,} |" for split, counts in report.splits.items()

@@ -231,6 +231,13 @@ def last_key(engine: sa.Engine) -> int:
         return connection.scalar(sa.select(sa.func.max(exchange.c.id))) or 0
 
 
+def count_captured(engine: sa.Engine) -> int:
+    """Return the exchanges that were not made by a replay."""
+    made = sa.select(sa.func.count()).select_from(exchange).where(exchange.c.run_id.is_not(None)).scalar_subquery()
+    with engine.connect() as connection:  # a difference, because both of its parts are counted in an index
+        return connection.scalar(sa.select(sa.func.count() - made).select_from(exchange)) or 0
+
+
 def count_steps(engine: sa.Engine, filters: Filters) -> int:
     """Return the steps of the turns that are meant."""
     query = sa.select(turn.c.n_steps).where(*turn_conditions(filters))

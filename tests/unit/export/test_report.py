@@ -1,7 +1,7 @@
 from contextlib import closing
 from pathlib import Path
 
-from tarx_toollog.export.report import stage_counts
+from tarx_toollog.export.stages import stage_counts
 from tarx_toollog.store.spool import Entry, Spool
 
 
