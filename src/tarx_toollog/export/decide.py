@@ -27,6 +27,10 @@ SELECT first.key, entry.key FROM entry JOIN (
 ) AS first ON first.hash = entry.hash AND first.key < entry.key
 WHERE entry.reason IS NULL ORDER BY entry.key
 """
+_TALLY = """
+SELECT source, calls, step_no, n_offered > 0, label, n_trained, SUM(copies) FROM entry
+WHERE reason IS NULL AND split = 'train' AND answers IS NULL GROUP BY 1, 2, 3, 4, 5, 6
+"""  # of a million rows a few thousand are unlike in this
 
 
 def decide(spool: Spool, options: ExportOptions, near: NearIndex | None, prior: Prior) -> dict[str, float]:
@@ -59,7 +63,10 @@ def decide(spool: Spool, options: ExportOptions, near: NearIndex | None, prior: 
 def accounted(spool: Spool) -> Accounting:
     """Return what the training split is made of: after everything was decided, and what no format says is out."""
     accounting = Accounting()
-    for entry in spool.entries():
+    for source, calls, step_no, has_tools, label, n_trained, n_copies in spool.figures(_TALLY):
+        like = Entry(0, None, source, calls=calls, step_no=step_no, n_offered=has_tools, label=label, split="train")
+        accounting.add(_meta(like._replace(n_trained=n_trained)), n_copies)
+    for entry in spool.entries(only_dialogues=True):
         if entry.split == "train":
             accounting.add(_meta(entry), entry.copies)
     return accounting

@@ -45,7 +45,7 @@ def log_stages(captured: Captured, n_read: int, spool: Spool) -> tuple[StageCoun
         n_read: Steps of the log, answers of replays and examples of files that were read.
         spool: Has an entry for each example, and for each that could not be one.
     """
-    n_examples = sum(count for _, count in spool.figures(_COUNT))
+    n_examples = spool.n_entries
     # What was logged while this export ran is in the files and in no count before them.
     n_beside = max(0, n_read - captured.n_meant)
     lost = {

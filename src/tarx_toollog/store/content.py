@@ -197,8 +197,16 @@ def message_values(item: Message) -> dict[str, Any]:
     }
 
 
-def raw_message(row: sa.Row[Any]) -> dict[str, Any]:
-    """Return a message as it stood on the wire; the inverse of ``content.message_values``."""
+RAW_COLUMNS = ("role", "content", "content_kind", "name", "tool_call_id", "derived", "extra")
+"""Columns of ``message`` that ``raw_message`` reads."""
+
+
+def raw_message(row: Any) -> dict[str, Any]:
+    """Return a message as it stood on the wire; the inverse of ``content.message_values``.
+
+    Args:
+        row: Has ``RAW_COLUMNS`` as attributes.
+    """
     raw: dict[str, Any] = {}
     derived = row.derived or ()
     extra: dict[str, Any] = row.extra or {}
@@ -206,8 +214,6 @@ def raw_message(row: sa.Row[Any]) -> dict[str, Any]:
         raw["role"] = row.role
     if row.content_kind != "absent":
         raw["content"] = parse_json(row.content) if row.content_kind == "json" else row.content
-    for key in ("name", "tool_call_id"):
-        value = getattr(row, key)
-        if value is not None and key not in extra and key not in derived:
-            raw[key] = value
+    named = {"name": row.name, "tool_call_id": row.tool_call_id}
+    raw |= {key: value for key, value in named.items() if value is not None and key not in extra and key not in derived}
     return raw | extra

@@ -294,7 +294,12 @@ class Spool:
     # ---- out --------------------------------------------------------------------------------------------------------
 
     def entries(
-        self, *, only_in: bool = True, only_grouped: bool = False, only_uncounted: bool = False
+        self,
+        *,
+        only_in: bool = True,
+        only_grouped: bool = False,
+        only_uncounted: bool = False,
+        only_dialogues: bool = False,
     ) -> Iterator[Entry]:
         """Yield the figures of examples in order. Decisions may be made meanwhile.
 
@@ -302,9 +307,15 @@ class Spool:
             only_in: Leave out what was left out.
             only_grouped: Only those of a named group.
             only_uncounted: Only those whose tokens nobody counted.
+            only_dialogues: Only those that are learned from several answers.
         """
         self._flush()
-        asked = {"reason IS NULL": only_in, "grp IS NOT NULL": only_grouped, "parts IS NOT NULL": only_uncounted}
+        asked = {
+            "reason IS NULL": only_in,
+            "grp IS NOT NULL": only_grouped,
+            "parts IS NOT NULL": only_uncounted,
+            "answers IS NOT NULL": only_dialogues,
+        }
         where = " AND ".join([condition for condition, is_asked in asked.items() if is_asked] or ["1"])
         last = 0
         while True:

@@ -8,15 +8,17 @@ shared by all histories of the page that hold it: who works on messages can work
 
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import namedtuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cache
+from typing import Any, cast
 
 import sqlalchemy as sa
 
 from tarx_toollog.canonical import parse_json
 from tarx_toollog.model import Label, LoggedCall, Outcome, Step, Trajectory
-from tarx_toollog.store.content import raw_message
+from tarx_toollog.store.content import RAW_COLUMNS, raw_message
 from tarx_toollog.store.filters import Filters, turn_conditions
 from tarx_toollog.store.schema import (
     conversation,
@@ -35,7 +37,8 @@ from tarx_toollog.store.types import among
 from tarx_toollog.wire.openai_responses import INSTRUCTIONS
 
 Raw = Mapping[str, Any]
-Row = sa.Row[Any]
+Row = Any
+"""A plain named tuple, see ``_rows``."""
 
 PAGE = 200  # turns: few round trips; a cursor that stays open would pin the WAL for the whole export
 _IDS = 5000  # keys a query
@@ -82,7 +85,7 @@ _tree = _tree.union(
     sa.select(node.c.id, node.c.parent_id, node.c.message_id).join(_tree, node.c.id == _tree.c.parent_id)
 )
 _NODES = sa.select(_tree)
-_MESSAGES = sa.select(message).where(among(message.c.id, _LIST))
+_MESSAGES = sa.select(message.c.id, *(message.c[name] for name in RAW_COLUMNS)).where(among(message.c.id, _LIST))
 _CALLS: sa.Select[Any] = (
     sa.select(
         tool_call.c.exchange_id,
@@ -158,7 +161,7 @@ class Trajectories:
 
     def steps(self, ids: Sequence[int]) -> dict[int, Step]:
         """Return exchanges as steps by their internal keys, whatever branch or run they belong to."""
-        rows = [row for part in _parts(ids) for row in self._connection.execute(_OF_IDS, {"ids": part})]
+        rows = [row for part in _parts(ids) for row in _rows(self._connection.execute(_OF_IDS, {"ids": part}))]
         self._forget(())
         page = self._fetch(rows, ())
         return {row.id: self._step(page, row) for row in rows}
@@ -182,7 +185,7 @@ class Trajectories:
             .order_by(turn.c.conversation_id, turn.c.turn_no)
             .limit(page)
         )
-        return self._connection.execute(query).all()
+        return _rows(self._connection.execute(query))
 
     def _page(self, turns: Sequence[Row]) -> Iterator[Trajectory]:
         self._forget(turns)
@@ -216,7 +219,7 @@ class Trajectories:
             "last_id": turns[-1].conversation_id,
             "last_turn": turns[-1].turn_no,
         }
-        for step in self._connection.execute(_OF_TURNS, bounds).all():
+        for step in _rows(self._connection.execute(_OF_TURNS, bounds)):
             found.setdefault((step.conversation_id, step.turn_no), {})[step.id] = step
         return found
 
@@ -224,11 +227,11 @@ class Trajectories:
         page = _Page()
         ends = {end for step in steps for end in (step.system_node_id, step.input_node_id, step.output_node_id)}
         for part in _parts(end for end in ends if end is not None):
-            for row in self._connection.execute(_NODES, {"ids": part}).all():
-                page.nodes[row.id] = (row.parent_id, row.message_id)
+            for key, parent_id, message_id in self._connection.execute(_NODES, {"ids": part}).all():
+                page.nodes[key] = (parent_id, message_id)
         self._fetch_messages({message_id for _, message_id in page.nodes.values()})
         for part in _parts(step.id for step in steps):
-            for call in self._connection.execute(_CALLS, {"ids": part}).all():
+            for call in _rows(self._connection.execute(_CALLS, {"ids": part})):
                 page.calls.setdefault(call.exchange_id, []).append(call)
         if self._has_labels:
             self._fetch_labels(page, steps, turns)
@@ -242,14 +245,14 @@ class Trajectories:
 
     def _fetch_messages(self, wanted: set[int]) -> None:
         for part in _parts(wanted - self._messages.keys()):
-            for row in self._connection.execute(_MESSAGES, {"ids": part}).all():
+            for row in _rows(self._connection.execute(_MESSAGES, {"ids": part})):
                 self._messages[row.id] = raw_message(row)
 
     def _fetch_labels(self, page: _Page, steps: Sequence[Row], turns: Sequence[Row]) -> None:
         uids = {step.uid for step in steps} | {row.conversation_uid for row in turns}
         uids |= {_call_uid(step, call) for step in steps for call in page.calls.get(step.id, ())}
         for part in _parts(uids):
-            for row in self._connection.execute(_LABELS, {"ids": part}).all():
+            for row in _rows(self._connection.execute(_LABELS, {"ids": part})):
                 given = Label(row.name, row.value_num, row.value_text, row.correction)
                 page.labels.setdefault(row.target_uid, []).append(given)
 
@@ -296,8 +299,8 @@ class Trajectories:
         named = self._params_of(row).get("previous_response_id")
         if not named or row.parent_exchange_id is None:
             return None
-        parent = self._connection.execute(_OF_IDS, {"ids": json.dumps([row.parent_exchange_id])}).first()
-        return parent if parent is not None and parent.response_id == named else None
+        found = _rows(self._connection.execute(_OF_IDS, {"ids": json.dumps([row.parent_exchange_id])}))
+        return found[0] if found and found[0].response_id == named else None
 
     def _path(self, page: _Page, node_id: int | None) -> tuple[Raw, ...]:
         waiting = []
@@ -348,6 +351,17 @@ def _logged(page: _Page, step: Row, call: Row) -> LoggedCall:
 
 def _call_uid(step: Row, call: Row) -> str:
     return f"{step.uid}.{call.choice}.{call.ordinal}"
+
+
+def _rows(result: sa.Result[Any]) -> list[Row]:
+    """Return all rows as plain named tuples: reading a name of SQLAlchemy's rows takes ten times as long."""
+    return list(map(_maker(tuple(result.keys())), result.all()))
+
+
+@cache
+def _maker(names: tuple[str, ...]) -> Callable[[Iterable[Any]], Row]:
+    plain: Any = namedtuple("Row", names)  # type: ignore[misc]  # the names are those of a query
+    return cast("Callable[[Iterable[Any]], Row]", plain._make)
 
 
 def _n_instructions(row: Row) -> int:
