@@ -3,7 +3,8 @@
     python read_llamafactory.py MODEL CONFIG
 
 Prints a JSON object: for each split the rows, each with ``context`` and ``learned`` (of both answers, where they are
-compared), and ``loss``, the last one of the training. Only what needs a GPU is taken out of the configuration.
+compared), ``weights`` of good and bad rows, and ``loss``, the last one of the training. Only what needs a GPU is taken
+out of the configuration.
 """
 
 import json
@@ -30,7 +31,7 @@ def main(model: str, config: str) -> None:
         del settings[name]
     with tempfile.TemporaryDirectory() as output:
         settings |= {"model_name_or_path": model, "output_dir": output, "bf16": False, "use_cpu": True, "max_steps": 2}
-        model_args, data_args, training_args, _, _ = get_train_args(dict(settings))
+        model_args, data_args, training_args, tuning_args, _ = get_train_args(dict(settings))
         tokens = load_tokenizer(model_args)
         template = get_template_and_fix_tokenizer(tokens["tokenizer"], data_args)
         data = get_dataset(template, model_args, data_args, training_args, stage=STAGES[Path(config).stem], **tokens)
@@ -38,6 +39,7 @@ def main(model: str, config: str) -> None:
             split: [_texts(row, tokens["tokenizer"]) for row in data.get(name, ())]
             for split, name in (("train", "train_dataset"), ("dev", "eval_dataset"))
         }
+        seen["weights"] = [tuning_args.kto_chosen_weight, tuning_args.kto_rejected_weight]
         run_exp(settings)
         seen["loss"] = json.loads(Path(output, "train_results.json").read_text())["train_loss"]
     print(json.dumps(seen))

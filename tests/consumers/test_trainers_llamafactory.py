@@ -9,6 +9,7 @@ import pytest
 
 from tarx_toollog.export.example import Row
 from tarx_toollog.export.formats.base import FormatOptions
+from tarx_toollog.export.formats.kto import kto_weights
 from tarx_toollog.export.formats.llamafactory import LlamaFactoryFormat
 from tarx_toollog.export.template.render import ChatTemplate
 from tests.consumers.environments import completion_of, python_of
@@ -72,6 +73,8 @@ def test_kto_gets_each_answer_with_its_verdict(llamafactory: Path, tiny_model: P
     read = read_with(llamafactory, "read_llamafactory.py", tiny_model, tmp_path / "kto.yaml")
     verdicts = sorted((completion_of(row.answer) + "\n", row.label) for row in given)
     assert verdicts == sorted((row["learned"], row["good"]) for row in read["train"])
+    n_good = sum(row.label is True for row in given)
+    assert list(kto_weights(n_good, len(given) - n_good)) == read["weights"]
     assert math.isfinite(read["loss"])
 
 

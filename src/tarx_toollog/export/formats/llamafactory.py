@@ -18,6 +18,7 @@ Format: ``data/converter.py``, ``data/formatter.py`` and ``data/template.py`` of
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +29,7 @@ from tarx_toollog.export.files import write_private
 from tarx_toollog.export.formats.base import FormatOptions, Location
 from tarx_toollog.export.formats.hf import length_limit
 from tarx_toollog.export.formats.jsonl import JsonlFiles, check_fits
+from tarx_toollog.export.formats.kto import kto_weights
 from tarx_toollog.export.formats.trl import all_learned
 
 FILES: Mapping[Split, str] = {"train": "train.jsonl", "dev": "dev.jsonl", "eval": "eval.jsonl"}
@@ -84,6 +86,7 @@ class LlamaFactoryWriter:
         self._options = options
         self._family = family
         self._files = JsonlFiles(folder, FILES)
+        self._labels: Counter[bool | None] = Counter()  # of the training rows
 
     def add(self, row: Row) -> Location:
         """Write one line.
@@ -97,6 +100,8 @@ class LlamaFactoryWriter:
             raise Dropped("needs_mask")
         cells = _cells(row, self._options.task, self._family)
         line = json.dumps(cells, ensure_ascii=False, allow_nan=False)
+        if row.split == "train":
+            self._labels[row.label] += 1
         return self._files.add(row.split, line)
 
     def finish(self, summary: Summary) -> None:
@@ -106,8 +111,18 @@ class LlamaFactoryWriter:
         if "train" in self._files.lines:
             has_dev = "dev" in self._files.lines
             limit = length_limit(self._files.longest)
-            text = _config(self._options, self._family.template, has_dev, summary.max_tokens, limit)
+            template = self._family.template
+            text = _config(self._options, template, has_dev, summary.max_tokens, limit, self._preference())
             write_private(self._folder / f"{self._options.task}.yaml", text)
+
+    def _preference(self) -> str:
+        if self._options.task == "sft":
+            return ""
+        if self._options.task == "dpo":
+            return _PREFERENCE
+        good, bad = self._labels[True], self._labels[False]
+        weights = kto_weights(good, bad)
+        return _PREFERENCE + _WEIGHTS.format(good=good, bad=bad, good_weight=weights.good, bad_weight=weights.bad)
 
     def close(self) -> None:
         """Close all files."""
@@ -245,7 +260,7 @@ def _info(task: Task, file: str) -> dict[str, Any]:
     return {"file_name": file, "formatting": "sharegpt", **ranking, "columns": columns}
 
 
-def _config(options: FormatOptions, template: str, has_dev: bool, max_tokens: int, limit: int) -> str:
+def _config(options: FormatOptions, template: str, has_dev: bool, max_tokens: int, limit: int, preference: str) -> str:
     is_sft = options.task == "sft"
     batch = 4 if options.task == "kto" else 1
     return _CONFIG.format(
@@ -257,7 +272,7 @@ def _config(options: FormatOptions, template: str, has_dev: bool, max_tokens: in
         max_tokens=max_tokens,
         limit=limit,
         mask=_MASK if is_sft and options.unit == "step" else "",
-        preference="" if is_sft else _PREFERENCE,
+        preference=preference,
         batch=batch,
         accumulation=(4 if is_sft else 8) // batch,
         epochs=2 if is_sft else 1,
@@ -318,4 +333,11 @@ mask_history: true # learn the last answer of each row; the others stand in rows
 
 _PREFERENCE = """\
 pref_beta: 0.1 # how far from the model as it is: larger stays closer
+"""
+
+_WEIGHTS = """\
+# The rows to train on: {good} good ones and {bad} bad ones. The rarer kind counts for more, so that both together weigh
+# about the same. A large weight says that few rows decide: read them before you train.
+kto_chosen_weight: {good_weight}
+kto_rejected_weight: {bad_weight}
 """

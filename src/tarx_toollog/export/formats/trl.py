@@ -9,11 +9,9 @@ refused. ``dpo`` has ``prompt``, ``chosen``, ``rejected``; ``kto`` has ``prompt`
 Format: https://huggingface.co/docs/trl/dataset_formats, TRL 1.16.
 """
 
-import math
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from tarx_toollog.errors import ConfigError
 from tarx_toollog.export.example import Dropped, Row, Summary, Task, Unit
@@ -21,6 +19,7 @@ from tarx_toollog.export.files import write_private
 from tarx_toollog.export.formats.base import FormatOptions, Location
 from tarx_toollog.export.formats.hf import HfFiles, Kind, length_limit, script
 from tarx_toollog.export.formats.jsonl import check_fits, learned_places
+from tarx_toollog.export.formats.kto import kto_weights
 
 _COLUMNS: Mapping[Task, Mapping[str, Kind]] = {
     "sft": {"prompt": "objects", "completion": "objects", "tools": "text"},
@@ -109,7 +108,8 @@ class TrlWriter:
             }
             if task == "kto":
                 good, bad = self._labels[True], self._labels[False]
-                values |= {"N_GOOD": good, "N_BAD": bad, **kto_weights(good, bad)._asdict()}
+                weights = kto_weights(good, bad)
+                values |= {"N_GOOD": good, "N_BAD": bad, "GOOD_WEIGHT": weights.good, "BAD_WEIGHT": weights.bad}
             write_private(self._folder / f"{task}.py", script(f"trl_{task}.py.txt", values))
 
     def close(self) -> None:
@@ -137,30 +137,6 @@ def step_cells(row: Row, task: Task) -> dict[str, str | None]:
             raise Dropped("format_cannot_say")
         cells["label"] = "true" if row.label else "false"
     return cells | {"tools": row.tools_text}
-
-
-class KtoWeights(NamedTuple):
-    """What a good and a bad row count for."""
-
-    GOOD_WEIGHT: float
-    BAD_WEIGHT: float
-
-
-def kto_weights(n_good: int, n_bad: int) -> KtoWeights:
-    """Return the weights with which good rows count as much as bad ones, or up to a third more.
-
-    That is the range which the authors of KTO recommend, and TRL asks for. Only the rarer kind gets a weight: rows of
-    a log are mostly good, and nothing is gained by counting those for less.
-
-    Args:
-        n_good: Good rows to train on.
-        n_bad: Bad ones.
-    """
-    if not n_good or not n_bad or n_bad <= n_good <= n_bad * 4 / 3:
-        return KtoWeights(1.0, 1.0)
-    if n_good < n_bad:
-        return KtoWeights(math.ceil(n_bad * 100 / n_good) / 100, 1.0)
-    return KtoWeights(1.0, math.floor(n_good * 100 / n_bad) / 100)
 
 
 def all_learned(row: Row) -> str:

@@ -149,6 +149,15 @@ def test_kto_has_the_verdict_in_the_column_that_it_is_told(tmp_path: Path) -> No
     assert "label" == _info(tmp_path)["columns"]["kto_tag"]
 
 
+def test_kto_weighs_good_and_bad_rows_by_their_number_in_training(tmp_path: Path) -> None:
+    rows = [replace(GOOD, label=n < 12) for n in range(15)] + [replace(GOOD, label=False, split="dev")] * 9
+    export(LlamaFactoryFormat(), tmp_path, rows, FormatOptions(task="kto"))
+
+    config = (tmp_path / "kto.yaml").read_text()
+    assert "\nkto_chosen_weight: 1.0\nkto_rejected_weight: 4.0\n" in config
+    assert "12 good ones and 3 bad ones" in config
+
+
 def test_the_files_are_named_by_build_and_split(tmp_path: Path) -> None:
     given = [replace(TRAITS["one call"], split=split) for split in ("train", "dev", "eval")]
     export(LlamaFactoryFormat(), tmp_path, given, FormatOptions(build_name="v3"))

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from tarx_toollog.errors import ConfigError
 from tarx_toollog.export.formats.base import FormatOptions
 from tarx_toollog.export.formats.hf import length_limit
-from tarx_toollog.export.formats.trl import TrlFormat, kto_weights
+from tarx_toollog.export.formats.kto import kto_weights
+from tarx_toollog.export.formats.trl import TrlFormat
 from tests.support.export_rows import (
     CLOCK,
     GOOD,
@@ -127,7 +128,7 @@ def test_the_script_weighs_good_and_bad_rows_by_their_number_in_training(tmp_pat
 def test_good_rows_count_as_much_as_bad_ones_or_up_to_a_third_more(good: int, bad: int) -> None:
     for n_good, n_bad in ((good, bad), (bad, good)):
         weights = kto_weights(n_good, n_bad)
-        ratio = weights.GOOD_WEIGHT * n_good / (weights.BAD_WEIGHT * n_bad)
+        ratio = weights.good * n_good / (weights.bad * n_bad)
         assert 1 - 1e-9 <= ratio <= 4 / 3 + 1e-9
         assert 1.0 == min(weights)
 
