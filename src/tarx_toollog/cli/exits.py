@@ -8,6 +8,7 @@
 4    a check found a problem
 5    the model server cannot be reached
 6    the database is missing, busy, damaged, older, newer, or of another program
+7    a gate is inconclusive: the data do not say whether it is met
 130  interrupted with Ctrl-C
 ==== ============================================================================
 """
@@ -28,6 +29,7 @@ NOTHING = 3
 CHECK_FAILED = 4
 ENDPOINT = 5
 STORE = 6
+INCONCLUSIVE = 7
 INTERRUPTED = 130
 
 

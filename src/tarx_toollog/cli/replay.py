@@ -18,8 +18,11 @@ from tarx_toollog.replay.comparison import MARGIN, compare_runs
 from tarx_toollog.replay.comparison_text import comparison_text
 from tarx_toollog.replay.freeze import REASONS, BuildReport
 from tarx_toollog.replay.freeze import build as build_scenarios
+from tarx_toollog.replay.gate import MIN_ACCURACY, gate_run
+from tarx_toollog.replay.gate_text import gate_text
 from tarx_toollog.replay.report import build_report, trial_rows
 from tarx_toollog.replay.scoring import score_run
+from tarx_toollog.replay.statistics.proportion import DEFAULT_CONFIDENCE
 from tarx_toollog.replay.text_report import report_text, share_text
 from tarx_toollog.store.filters import Filters
 from tarx_toollog.store.replays import Replays
@@ -147,6 +150,58 @@ def compare(app: App, first: str, second: str, margin: float, as_json: bool) -> 
         found = compare_runs(log, first, second, margin=margin / 100)
     emit_object(found.to_json(), comparison_text(found), _as_output(as_json))
     return exits.OK if found.is_valid else exits.ENDPOINT
+
+
+@group.command("gate")
+@click.argument("name", metavar="RUN")
+@click.option(
+    "--min-accuracy",
+    type=float,
+    default=MIN_ACCURACY,
+    show_default=True,
+    metavar="SHARE",
+    help="Share of chains that have to be right.",
+)
+@click.option(
+    "--confidence", type=float, default=DEFAULT_CONFIDENCE, show_default=True, help="Of the interval of the share."
+)
+@click.option(
+    "--sequential",
+    is_flag=True,
+    help="An interval that may be looked at after every answer, also of a run that goes on.",
+)
+@click.option(
+    "--on-inconclusive",
+    type=click.Choice(["error", "pass", "fail"]),
+    default="error",
+    show_default=True,
+    help="Exit code when the data do not say: 7, 0 or 4.",
+)
+@json_option
+@pass_app
+def gate(
+    app: App,
+    name: str,
+    min_accuracy: float,
+    confidence: float,
+    sequential: bool,
+    on_inconclusive: str,
+    as_json: bool,
+) -> int:
+    """Say whether a run is good enough: PASS, FAIL (fine-tune) or INCONCLUSIVE (replay more).
+
+    Exit codes: 0 PASS, 4 FAIL, 7 INCONCLUSIVE, 5 when too many steps have no answer.
+
+    \b
+    toollog replay gate base --min-accuracy 0.85
+    toollog replay gate base --sequential
+    """
+    with app.log() as log:
+        found = gate_run(log, name, min_accuracy=min_accuracy, confidence=confidence, sequential=sequential)
+    emit_object(found.to_json(), gate_text(found), _as_output(as_json))
+    undecided = {"error": exits.INCONCLUSIVE, "pass": exits.OK, "fail": exits.CHECK_FAILED}[on_inconclusive]
+    codes = {"pass": exits.OK, "fail": exits.CHECK_FAILED, "inconclusive": undecided, "invalid": exits.ENDPOINT}
+    return codes[found.verdict]
 
 
 @group.command("score")

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from tarx_toollog.errors import ConfigError, NothingMatchedError
-from tarx_toollog.replay.report import VERDICT, Report, is_right, judged_chains, summarise
+from tarx_toollog.replay.report import VERDICT, Report, is_right, judged_chains, judged_trials, summarise
 from tarx_toollog.replay.scenario import Scenario
 from tarx_toollog.replay.scoring import scenarios_of
-from tarx_toollog.replay.statistics import PairedDifference, paired_difference, pairs_to_decide
+from tarx_toollog.replay.statistics.paired import PairedDifference, paired_difference, pairs_to_decide
 from tarx_toollog.store.replays import Replays, RunRow, TrialRow
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def _half(log: "ToolLog", replays: Replays, run: RunRow) -> Half:
 
 def compared(first: Half, second: Half, margin: float = MARGIN) -> Comparison:
     """Compare two runs. Pure."""
-    judged = [[trial for trial in half.trials if VERDICT in trial.scores] for half in (first, second)]
+    judged = [judged_trials(half.trials) for half in (first, second)]
     left, right = ({(trial.scenario_id, trial.step_no): trial for trial in each} for each in judged)
     chains = [judged_chains(half.scenarios, each)[0] for half, each in zip((first, second), judged, strict=True)]
     steps = [{key: is_right(trial) for key, trial in each.items()} for each in (left, right)]

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 
 from tarx_toollog.replay.comparison import Change, Comparison
-from tarx_toollog.replay.statistics import PairedDifference
+from tarx_toollog.replay.statistics.paired import PairedDifference
 from tarx_toollog.replay.text_report import share_text, tier_statement
 
 _SHOWN = 10

@@ -14,7 +14,7 @@ from tarx_toollog.replay.scenario import BRONZE, Scenario
 from tarx_toollog.replay.scorers import SCORERS
 from tarx_toollog.replay.scorers.step import CODES
 from tarx_toollog.replay.scoring import scenarios_of
-from tarx_toollog.replay.statistics import Proportion, wilson
+from tarx_toollog.replay.statistics.proportion import Proportion, wilson
 from tarx_toollog.store.replays import Replays, RunRow, TrialRow
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def trial_rows(log: "ToolLog", name: str) -> list[dict[str, Any]]:
 def summarise(run: RunRow, scenarios: Mapping[int, Scenario], trials: Iterable[TrialRow]) -> Report:
     """Count the trials of a run. Pure."""
     trials = list(trials)
-    judged = [trial for trial in trials if VERDICT in trial.scores]
+    judged = judged_trials(trials)
     expected = {(key, step.step_no): step for key, scenario in scenarios.items() for step in scenario.steps}
     chains, unjudged = judged_chains(scenarios, judged)
     return Report(
@@ -197,6 +197,11 @@ def summarise(run: RunRow, scenarios: Mapping[int, Scenario], trials: Iterable[T
         model_errors=sum(trial.status == "model_error" for trial in trials),
         unscored=sum(trial.status != "infra_error" and VERDICT not in trial.scores for trial in trials),
     )
+
+
+def judged_trials(trials: Iterable[TrialRow]) -> list[TrialRow]:
+    """Return the trials that say something about the model, and have their scores."""
+    return [trial for trial in trials if VERDICT in trial.scores]
 
 
 def is_right(trial: TrialRow) -> bool:

@@ -23,7 +23,7 @@ from tarx_toollog.replay.endpoint import Endpoint, Patience, open_endpoint
 from tarx_toollog.replay.scenario import ScenarioStep
 from tarx_toollog.replay.scoring import judge_trial, scenarios_of
 from tarx_toollog.replay.server import described, facts_for, require_same
-from tarx_toollog.replay.statistics import Proportion, wilson
+from tarx_toollog.replay.statistics.proportion import Proportion, wilson
 from tarx_toollog.store.replays import NewTrial, Replays, RunRow, TrialStatus
 from tarx_toollog.wire.decode import decode
 

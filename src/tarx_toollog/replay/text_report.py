@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from tarx_toollog.replay.report import Failure, Report, Slice
 from tarx_toollog.replay.scenario import BRONZE
-from tarx_toollog.replay.statistics import Proportion
+from tarx_toollog.replay.statistics.proportion import Proportion
 
 _LABELS = {
     "step": "step agreement",
@@ -37,7 +37,7 @@ def share_text(share: Proportion) -> str:
     """Return a share with its interval and counts.
 
     Example:
-        >>> from tarx_toollog.replay.statistics import wilson
+        >>> from tarx_toollog.replay.statistics.proportion import wilson
         >>> share_text(wilson(17, 20))
         ' 85.0 %  [64.0–94.8]  17/20'
     """

@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
 
-from tarx_toollog.replay import asking, endpoint, matching, statistics, text_report
+from tarx_toollog.replay import asking, endpoint, matching, text_report
 from tarx_toollog.replay.matching import Call, cheapest_assignment, compare_arguments, pair_calls, same_text
 from tarx_toollog.replay.scorers.base import is_right
+from tarx_toollog.replay.statistics import attempts, beta, paired, proportion, sequential, survival
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -144,7 +145,10 @@ def test_one_call_too_few_is_missing_and_one_too_many_extra() -> None:
     assert [(p.expected, p.actual) for p in pair_calls([two], [one, two], {})] == [(two, two), (None, one)]
 
 
-@pytest.mark.parametrize("module", [matching, statistics, asking, endpoint, text_report])
+@pytest.mark.parametrize(
+    "module",
+    [matching, asking, endpoint, text_report, attempts, beta, paired, proportion, sequential, survival],
+)
 def test_examples_in_the_docstrings_run(module: Any) -> None:
     assert doctest.testmod(module).failed == 0
     assert doctest.testmod(module).attempted > 0

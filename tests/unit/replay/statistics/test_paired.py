@@ -1,55 +1,13 @@
-import math
+"""Differences of paired shares, against scipy, statsmodels and published values."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom, binomtest  # type: ignore[import-untyped]
+from statsmodels.stats.contingency_tables import mcnemar  # type: ignore[import-untyped]
+from statsmodels.stats.multitest import multipletests  # type: ignore[import-untyped]
 
-from tarx_toollog.replay.statistics import bonett_price, paired_difference, pairs_to_decide, wilson
-
-
-@given(data=st.data(), n=st.integers(1, 2000), confidence=st.sampled_from([0.8, 0.9, 0.95, 0.99]))
-def test_wilson_agrees_with_scipy(data: st.DataObject, n: int, confidence: float) -> None:
-    k = data.draw(st.integers(0, n))
-    expected = binomtest(k, n).proportion_ci(confidence_level=confidence, method="wilson")
-    share = wilson(k, n, confidence=confidence)
-    assert share.low == pytest.approx(expected.low, abs=1e-9)
-    assert share.high == pytest.approx(expected.high, abs=1e-9)
-
-
-@pytest.mark.parametrize(("k", "n"), [(0, 1), (1, 1), (0, 50), (50, 50), (85, 100)])
-def test_the_estimate_lies_inside_its_interval(k: int, n: int) -> None:
-    share = wilson(k, n)
-    assert share.estimate == k / n
-    assert 0.0 <= share.low <= share.estimate <= share.high <= 1.0
-    assert (share.low == 0.0) == (k == 0)
-    assert (share.high == 1.0) == (k == n)
-
-
-def test_nothing_counted_has_no_estimate_and_excludes_nothing() -> None:
-    share = wilson(0, 0)
-    assert (share.estimate, share.low, share.high) == (None, 0.0, 1.0)
-
-
-def test_published_value() -> None:
-    # Newcombe 1998, table I: 81 of 263.
-    share = wilson(81, 263)
-    assert math.isclose(share.low, 0.2553, abs_tol=5e-5)
-    assert math.isclose(share.high, 0.3662, abs_tol=5e-5)
-
-
-@pytest.mark.parametrize(("k", "n", "confidence"), [(-1, 5, 0.95), (6, 5, 0.95), (1, 5, 0.0), (1, 5, 1.0)])
-def test_impossible_counts_are_refused(k: int, n: int, confidence: float) -> None:
-    with pytest.raises(ValueError, match=r"share|confidence"):
-        wilson(k, n, confidence=confidence)
-
-
-def test_json_carries_everything_that_is_needed_to_read_the_number() -> None:
-    found = wilson(3, 4).to_json()
-    assert (found["numerator"], found["denominator"], found["method"], found["confidence"]) == (3, 4, "wilson", 0.95)
-
-
-# ---- pairs -----------------------------------------------------------------------------------------------------------
+from tarx_toollog.replay.statistics.paired import bonett_price, holm, paired_difference, pairs_to_decide
 
 
 @given(first=st.integers(0, 400), second=st.integers(0, 400))
@@ -108,3 +66,17 @@ def test_impossible_counts_of_pairs_are_refused() -> None:
         paired_difference(1, -1, 2, 3)
     with pytest.raises(ValueError, match="confidence"):
         paired_difference(1, 1, 2, 3, confidence=1.0)
+
+
+@given(first=st.integers(0, 300), second=st.integers(0, 300))
+def test_the_exact_test_agrees_with_statsmodels(first: int, second: int) -> None:
+    if first + second:
+        expected = mcnemar([[3, first], [second, 4]], exact=True).pvalue
+        assert expected == pytest.approx(paired_difference(3, first, second, 4).exact_p, abs=1e-9)
+
+
+@given(p_values=st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holms_correction_agrees_with_statsmodels(p_values: list[float]) -> None:
+    adjusted = holm({str(number): value for number, value in enumerate(p_values)})
+    expected = multipletests(p_values, method="holm")[1]
+    assert [adjusted[str(number)] for number in range(len(p_values))] == pytest.approx(list(expected), abs=1e-9)

@@ -1,0 +1,177 @@
+"""Is the model good enough? Three answers, because data may not be enough to say: PASS, FAIL, INCONCLUSIVE.
+
+PASS when the whole interval of the share of right chains lies at or above what is demanded, FAIL when it lies below,
+INCONCLUSIVE else. A gate with two answers decides by luck where the interval holds the bound. The gate is on chains,
+which is what a user sees: chains of three steps that are right in 85 of 100 cases have steps that are right in 95.
+
+Turns of one conversation hang together, so conversations are the clusters of the interval. A sequential gate may be
+looked at after every answer (``statistics.sequential``); there only one chain of each conversation counts, the first in
+the order of the run, because that interval takes cases to be independent.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from tarx_toollog.errors import ConfigError, NothingMatchedError
+from tarx_toollog.replay.report import Report, judged_chains, judged_trials, summarise
+from tarx_toollog.replay.scenario import Scenario
+from tarx_toollog.replay.scoring import scenarios_of
+from tarx_toollog.replay.statistics.proportion import (
+    DEFAULT_CONFIDENCE,
+    Case,
+    Proportion,
+    clustered,
+    posterior_above,
+    wilson_bounds,
+)
+from tarx_toollog.replay.statistics.sequential import any_time
+from tarx_toollog.store.replays import Replays
+
+if TYPE_CHECKING:
+    from tarx_toollog.store.log import ToolLog
+
+FORMAT = 1
+"""Version of the JSON form."""
+MIN_ACCURACY = 0.85
+"""Of chains: below it, fine-tuning is worth it."""
+_MOST = 100_000  # chains: who would need more than this will not get them
+
+GateVerdict = Literal["pass", "fail", "inconclusive", "invalid"]
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What a run says about a demand."""
+
+    report: Report
+    min_accuracy: float
+    chains: Proportion
+    is_sequential: bool
+    n_conversations: int
+
+    @property
+    def verdict(self) -> GateVerdict:
+        """What the interval says; ``invalid`` when too many steps have no answer, which may not be by chance."""
+        if not self.report.is_valid:
+            return "invalid"
+        if self.chains.low >= self.min_accuracy:
+            return "pass"
+        return "fail" if self.chains.high < self.min_accuracy else "inconclusive"
+
+    @property
+    def probability(self) -> float:
+        """That the true share is what is demanded or more, for someone who knew nothing before (Jeffreys)."""
+        n = self.chains.n_effective or float(self.chains.denominator)
+        return posterior_above((self.chains.estimate or 0.0) * n, n, self.min_accuracy)
+
+    @property
+    def chains_to_decide(self) -> int | None:
+        """About how many chains more would decide, if the share stayed as it is; None where that is out of reach."""
+        if self.verdict != "inconclusive" or self.chains.estimate is None:
+            return None
+        return chains_to_decide(self.chains, self.min_accuracy)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all parts."""
+        return {
+            "format": FORMAT,
+            "run": self.report.run.name,
+            "tag": self.report.run.tag,
+            "model": self.report.run.model,
+            "verdict": self.verdict,
+            "min_accuracy": self.min_accuracy,
+            "sequential": self.is_sequential,
+            "chains": self.chains.to_json(),
+            "conversations": self.n_conversations,
+            "probability": self.probability,
+            "chains_to_decide": self.chains_to_decide,
+            "tiers": dict(self.report.tiers),
+        }
+
+
+def gate_run(
+    log: "ToolLog",
+    name: str,
+    *,
+    min_accuracy: float = MIN_ACCURACY,
+    confidence: float = DEFAULT_CONFIDENCE,
+    sequential: bool = False,
+) -> Gate:
+    """Hold a run against a demand.
+
+    Args:
+        log: The store.
+        name: Of the run, which may still be going on if the gate is sequential.
+        min_accuracy: Share of chains that have to be right.
+        confidence: Of the interval.
+        sequential: Use an interval that may be looked at after every answer.
+
+    Raises:
+        NothingMatchedError: There is no such run, or no chain that could be judged.
+        ConfigError: A share that is none; or a run that is not finished, and a gate that is not sequential.
+    """
+    for word, share in (("accuracy", min_accuracy), ("confidence", confidence)):
+        if not 0 < share < 1:
+            raise ConfigError(f"the {word} must lie between 0 and 1, not {share}", hint="0.85 is 85 of 100")
+    replays = Replays(log)
+    run = replays.run(name)
+    if run.status != "finished" and not sequential:
+        raise ConfigError(
+            f"{name} is {run.status}: what it has not been asked may fare otherwise",
+            hint=f"toollog replay run --resume {name}; or --sequential, which may look before the end",
+        )
+    scenarios = {row.id: scenario for row, scenario in scenarios_of(log, run)}
+    trials = list(replays.trials(run.id))
+    chains, _ = judged_chains(scenarios, judged_trials(trials))
+    if not chains:
+        raise NothingMatchedError(
+            f"no chain of {name} could be judged", hint=f"`toollog replay report {name}` says why"
+        )
+    if sequential:
+        found = _any_time(chains, scenarios, min_accuracy, confidence)
+    else:
+        found = clustered(_cases(chains, scenarios), confidence=confidence)
+    n_conversations = len({scenarios[key].conversation_uid for key in chains})
+    return Gate(summarise(run, scenarios, trials), min_accuracy, found, sequential, n_conversations)
+
+
+def chains_to_decide(chains: Proportion, bound: float) -> int | None:
+    """Return about how many chains more it takes until the interval leaves out ``bound``; None beyond 100,000.
+
+    If the share and the design effect stay as they are: an even chance, no promise.
+    """
+    share = chains.estimate or 0.0
+    low, high = 1, 1
+
+    def is_decided(n: int) -> bool:
+        below, above = wilson_bounds(share * n, n, chains.confidence)
+        return below >= bound or above < bound
+
+    while not is_decided(high):
+        low, high = high, high * 2
+        if high > _MOST:
+            return None
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if is_decided(middle) else (middle + 1, high)
+    return max(1, round(high * chains.design_effect) - chains.denominator)
+
+
+def _cases(chains: Mapping[int, bool], scenarios: Mapping[int, Scenario]) -> list[Case]:
+    return [Case(is_right, scenarios[key].conversation_uid) for key, is_right in chains.items()]
+
+
+def _any_time(
+    chains: Mapping[int, bool], scenarios: Mapping[int, Scenario], bound: float, confidence: float
+) -> Proportion:
+    first = first_of_each([(scenarios[key].conversation_uid, chains[key]) for key in scenarios if key in chains])
+    return any_time(sum(first), len(first), expected=bound, confidence=confidence)
+
+
+def first_of_each(chains: Sequence[tuple[str, bool]]) -> list[bool]:
+    """Return the results of the first chain of each conversation."""
+    first: dict[str, bool] = {}
+    for conversation, is_right in chains:
+        first.setdefault(conversation, is_right)
+    return list(first.values())

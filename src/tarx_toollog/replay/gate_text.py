@@ -1,0 +1,47 @@
+"""What a gate says, as plain text: the verdict, the figures, and what to do next."""
+
+from collections.abc import Iterator
+
+from tarx_toollog.replay.gate import Gate, GateVerdict
+from tarx_toollog.replay.scenario import BRONZE
+from tarx_toollog.replay.text_report import share_text, tier_statement
+
+_SAYS: dict[GateVerdict, str] = {
+    "pass": "PASS: at least {bound} of chains {agree}",
+    "fail": "FAIL: less than {bound} of chains {agree}",
+    "inconclusive": "INCONCLUSIVE: it is not clear whether {bound} of chains {agree}",
+    "invalid": "NOT VALID: too many steps have no answer to say whether {bound} of chains {agree}",
+}
+
+
+def gate_text(gate: Gate) -> str:
+    """Return the verdict with its figures as text."""
+    return "\n".join(_lines(gate)) + "\n"
+
+
+def _lines(gate: Gate) -> Iterator[str]:
+    chains, run = gate.chains, gate.report.run
+    agree = "agree with the log" if BRONZE in gate.report.tiers else "are right"
+    yield _SAYS[gate.verdict].format(bound=f"{gate.min_accuracy * 100:g} %", agree=agree)
+    yield f"    run {run.name}: {run.model}, scenarios {run.tag}"
+    yield f"    {share_text(chains).strip()} chains of {gate.n_conversations} conversations"
+    yield f"    in brackets: {chains.confidence * 100:g} % interval ({chains.method}), then the counts"
+    if chains.n_effective is not None:
+        yield f"    they tell as much as {chains.n_effective:.0f} chains that have nothing to do with each other"
+    yield f"    chance that the true share is that high, for who knew nothing before: {gate.probability * 100:.1f} %"
+    yield tier_statement(gate.report)
+    yield from _next(gate)
+
+
+def _next(gate: Gate) -> Iterator[str]:
+    name, verdict = gate.report.run.name, gate.verdict
+    if verdict == "invalid":
+        yield f"next: toollog replay run --resume {name}"
+    elif verdict == "pass":
+        yield "next: keep the model: fine-tuning has little to gain on these scenarios"
+    elif verdict == "fail":
+        yield f"next: fine-tuning is worth it; see what fails: toollog replay show {name} --failed"
+    elif gate.chains_to_decide is None:
+        yield "next: the share is too near to the bound for any number of chains; decide by what a failure costs"
+    else:
+        yield f"next: about {gate.chains_to_decide} chains more would decide, if the share stayed as it is"
