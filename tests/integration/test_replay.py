@@ -108,7 +108,7 @@ def test_one_wrong_tool_costs_one_step_and_one_chain(log: ToolLog) -> None:
     shares = {name: (share.numerator, share.denominator) for name, share in report.scorers.items()}
     assert shares == {
         "step": (11, 12), "name": (7, 8), "parse": (8, 8), "schema": (8, 8), "arguments": (7, 7),
-        "arguments_strict": (7, 7),
+        "arguments_strict": (7, 7), "step_strict": (11, 12), "step_lenient": (11, 12),
     }  # fmt: skip
     assert (report.chains.numerator, report.chains.denominator) == (3, 4)
     depths = {part.key: (part.agreement.numerator, part.agreement.denominator) for part in report.depths}

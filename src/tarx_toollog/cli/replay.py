@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,6 +21,7 @@ from tarx_toollog.replay.freeze import REASONS, BuildReport
 from tarx_toollog.replay.freeze import build as build_scenarios
 from tarx_toollog.replay.gate import MIN_ACCURACY, gate_run
 from tarx_toollog.replay.gate_text import gate_text
+from tarx_toollog.replay.matching.rules import NO_RULES, load_rules
 from tarx_toollog.replay.report import build_report, trial_rows
 from tarx_toollog.replay.scoring import score_run
 from tarx_toollog.replay.statistics.proportion import DEFAULT_CONFIDENCE
@@ -56,10 +58,16 @@ def group() -> None:
 
 @group.command("build")
 @click.option("--tag", required=True, help="Name of the set of scenarios.")
+@click.option(
+    "--rules",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="TOML: what else is right for single arguments.",
+)
 @filter_options()
 @json_option
 @pass_app
-def build(app: App, tag: str, filters: Filters, as_json: bool) -> None:
+def build(app: App, tag: str, rules: Path | None, filters: Filters, as_json: bool) -> None:
     """Freeze logged turns into scenarios. Again with the same tag adds what is new.
 
     Only conversations that are kept for evaluation, because training takes the others; --split says otherwise.
@@ -70,7 +78,7 @@ def build(app: App, tag: str, filters: Filters, as_json: bool) -> None:
     toollog replay build --tag all --split eval --split dev --split train
     """
     with _writable(app) as log:
-        report = build_scenarios(log, tag, filters)
+        report = build_scenarios(log, tag, filters, NO_RULES if rules is None else load_rules(rules))
     emit_object(report.to_json(), _build_text(report), _as_output(as_json))
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tarx_toollog.canonical import parse_arguments
 from tarx_toollog.errors import NothingMatchedError
 from tarx_toollog.model import LoggedCall, Outcome, Step, Trajectory
-from tarx_toollog.replay.matching import Call
+from tarx_toollog.replay.matching import NO_RULES, Call, Rules
 from tarx_toollog.replay.scenario import Omitted, Recorded, Scenario, ScenarioStep
 from tarx_toollog.store.filters import Filters
 from tarx_toollog.store.queries import turns_by_split
@@ -89,7 +89,7 @@ class BuildReport:
         }
 
 
-def build(log: "ToolLog", tag: str, filters: Filters | None = None) -> BuildReport:
+def build(log: "ToolLog", tag: str, filters: Filters | None = None, rules: Rules = NO_RULES) -> BuildReport:
     """Freeze the turns that ``filters`` mean into scenarios under ``tag``.
 
     Doing it again takes what is new and leaves the rest as it is.
@@ -98,6 +98,7 @@ def build(log: "ToolLog", tag: str, filters: Filters | None = None) -> BuildRepo
         log: The store, open for writing.
         tag: Name of the set.
         filters: Which turns; without ``splits`` those of conversations that are kept for evaluation.
+        rules: What else is right for single arguments; they are frozen, too.
 
     Raises:
         NothingMatchedError: The filters leave no turn.
@@ -108,7 +109,8 @@ def build(log: "ToolLog", tag: str, filters: Filters | None = None) -> BuildRepo
     scenarios: list[Scenario] = []
     skipped: Counter[str] = Counter()
     # The reader is exhausted before the first write: the writer has one connection.
-    for frozen in map(freeze, log.trajectories(replace(filters, splits=splits))):
+    for trajectory in log.trajectories(replace(filters, splits=splits)):
+        frozen = freeze(trajectory, rules)
         if isinstance(frozen, Skipped):
             skipped[frozen.reason] += 1
         else:
@@ -130,7 +132,7 @@ def build(log: "ToolLog", tag: str, filters: Filters | None = None) -> BuildRepo
     )
 
 
-def freeze(trajectory: Trajectory) -> Scenario | Skipped:
+def freeze(trajectory: Trajectory, rules: Rules = NO_RULES) -> Scenario | Skipped:
     """Return the scenario of a turn, or why there is none."""
     if trajectory.status == "failed":
         return Skipped(trajectory.conversation_uid, trajectory.turn_no, "turn_failed")
@@ -140,7 +142,7 @@ def freeze(trajectory: Trajectory) -> Scenario | Skipped:
         if reason := _reason_against(step):
             omitted.append(Omitted(step.step_no, reason))
         else:
-            steps.append(_freeze_step(step))
+            steps.append(_freeze_step(step, rules))
     if not steps:
         reason = omitted[0].reason if omitted else "no_output"
         return Skipped(trajectory.conversation_uid, trajectory.turn_no, reason)
@@ -211,7 +213,7 @@ def _has_bad_call(messages: Iterable[Mapping[str, Any]]) -> bool:
     return False
 
 
-def _freeze_step(step: Step) -> ScenarioStep:
+def _freeze_step(step: Step, rules: Rules) -> ScenarioStep:
     expected = tuple(Call(call.name, parse_arguments(call.arguments).value) for call in step.tool_calls)
     return ScenarioStep(
         step_no=step.step_no,
@@ -221,6 +223,7 @@ def _freeze_step(step: Step) -> ScenarioStep:
         params=step.params,
         expected=expected,
         recorded=Recorded(step.output or {}, step.finish_reason, step.model),
+        rules={call.name: rules[call.name] for call in expected if call.name in rules},
     )
 
 

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from tarx_toollog.errors import ConfigError, NothingMatchedError
-from tarx_toollog.replay.report import Report, judged_chains, judged_trials, summarise
-from tarx_toollog.replay.scenario import Scenario
+from tarx_toollog.replay.report import PROFILES, Report, judged_chains, judged_trials, summarise
 from tarx_toollog.replay.scoring import scenarios_of
 from tarx_toollog.replay.statistics.proportion import (
     DEFAULT_CONFIDENCE,
@@ -49,15 +48,27 @@ class Gate:
     chains: Proportion
     is_sequential: bool
     n_conversations: int
+    profiles: Mapping[str, Proportion]
+    """The same share under each profile of matching: strict, standard, lenient."""
+    deciding: tuple[str, ...]
+    """Scenarios whose chains are right under one profile and wrong under another."""
 
     @property
     def verdict(self) -> GateVerdict:
         """What the interval says; ``invalid`` when too many steps have no answer, which may not be by chance."""
         if not self.report.is_valid:
             return "invalid"
-        if self.chains.low >= self.min_accuracy:
+        return self._verdict_on(self.chains)
+
+    @property
+    def depends_on_rules(self) -> bool:
+        """Whether another profile of matching would give another verdict."""
+        return len({self._verdict_on(share) for share in self.profiles.values()}) > 1
+
+    def _verdict_on(self, share: Proportion) -> GateVerdict:
+        if share.low >= self.min_accuracy:
             return "pass"
-        return "fail" if self.chains.high < self.min_accuracy else "inconclusive"
+        return "fail" if share.high < self.min_accuracy else "inconclusive"
 
     @property
     def probability(self) -> float:
@@ -83,6 +94,9 @@ class Gate:
             "min_accuracy": self.min_accuracy,
             "sequential": self.is_sequential,
             "chains": self.chains.to_json(),
+            "profiles": {name: share.to_json() for name, share in self.profiles.items()},
+            "depends_on_rules": self.depends_on_rules,
+            "deciding_scenarios": list(self.deciding),
             "conversations": self.n_conversations,
             "probability": self.probability,
             "chains_to_decide": self.chains_to_decide,
@@ -121,19 +135,32 @@ def gate_run(
             f"{name} is {run.status}: what it has not been asked may fare otherwise",
             hint=f"toollog replay run --resume {name}; or --sequential, which may look before the end",
         )
-    scenarios = {row.id: scenario for row, scenario in scenarios_of(log, run)}
+    known = scenarios_of(log, run)
+    scenarios = {row.id: scenario for row, scenario in known}
     trials = list(replays.trials(run.id))
-    chains, _ = judged_chains(scenarios, judged_trials(trials))
+    results = {name: judged_chains(scenarios, judged_trials(trials), scorer)[0] for name, scorer in PROFILES.items()}
+    chains = results["standard"]
     if not chains:
         raise NothingMatchedError(
             f"no chain of {name} could be judged", hint=f"`toollog replay report {name}` says why"
         )
-    if sequential:
-        found = _any_time(chains, scenarios, min_accuracy, confidence)
-    else:
-        found = clustered(_cases(chains, scenarios), confidence=confidence)
-    n_conversations = len({scenarios[key].conversation_uid for key in chains})
-    return Gate(summarise(run, scenarios, trials), min_accuracy, found, sequential, n_conversations)
+    conversations = {key: scenario.conversation_uid for key, scenario in scenarios.items()}
+
+    def share_of(found: Mapping[int, bool]) -> Proportion:
+        if sequential:
+            first = first_of_each([(conversations[key], found[key]) for key in scenarios if key in found])
+            return any_time(sum(first), len(first), expected=min_accuracy, confidence=confidence)
+        return clustered((Case(ok, conversations[key]) for key, ok in found.items()), confidence=confidence)
+
+    return Gate(
+        report=summarise(run, scenarios, trials),
+        min_accuracy=min_accuracy,
+        chains=share_of(chains),
+        is_sequential=sequential,
+        n_conversations=len({conversations[key] for key in chains}),
+        profiles={profile: share_of(found) for profile, found in results.items() if found},
+        deciding=tuple(row.uid for row, _ in known if len({found.get(row.id) for found in results.values()}) > 1),
+    )
 
 
 def chains_to_decide(chains: Proportion, bound: float) -> int | None:
@@ -156,17 +183,6 @@ def chains_to_decide(chains: Proportion, bound: float) -> int | None:
         middle = (low + high) // 2
         low, high = (low, middle) if is_decided(middle) else (middle + 1, high)
     return max(1, round(high * chains.design_effect) - chains.denominator)
-
-
-def _cases(chains: Mapping[int, bool], scenarios: Mapping[int, Scenario]) -> list[Case]:
-    return [Case(is_right, scenarios[key].conversation_uid) for key, is_right in chains.items()]
-
-
-def _any_time(
-    chains: Mapping[int, bool], scenarios: Mapping[int, Scenario], bound: float, confidence: float
-) -> Proportion:
-    first = first_of_each([(scenarios[key].conversation_uid, chains[key]) for key in scenarios if key in chains])
-    return any_time(sum(first), len(first), expected=bound, confidence=confidence)
 
 
 def first_of_each(chains: Sequence[tuple[str, bool]]) -> list[bool]:

@@ -30,7 +30,15 @@ def _lines(gate: Gate) -> Iterator[str]:
         yield f"    they tell as much as {chains.n_effective:.0f} chains that have nothing to do with each other"
     yield f"    chance that the true share is that high, for who knew nothing before: {gate.probability * 100:.1f} %"
     yield tier_statement(gate.report)
+    yield from _rules(gate)
     yield from _next(gate)
+
+
+def _rules(gate: Gate) -> Iterator[str]:
+    shares = ", ".join(f"{name} {share.numerator}/{share.denominator}" for name, share in gate.profiles.items())
+    yield f"by how arguments are compared: {shares}"
+    if gate.depends_on_rules:
+        yield f"the verdict DEPENDS on that: look at the {len(gate.deciding)} scenarios that decide (--json lists them)"
 
 
 def _next(gate: Gate) -> Iterator[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tarx_toollog.replay.scenario import BRONZE, Scenario
 from tarx_toollog.replay.scorers import SCORERS
-from tarx_toollog.replay.scorers.step import CODES
+from tarx_toollog.replay.scorers.findings import CODES
 from tarx_toollog.replay.scoring import scenarios_of
 from tarx_toollog.replay.statistics.proportion import Proportion, wilson
 from tarx_toollog.store.replays import Replays, RunRow, TrialRow
@@ -28,6 +28,8 @@ MAX_INFRA_SHARE = 0.02
 
 VERDICT = "step"
 """The scorer whose full marks make a step right."""
+PROFILES: Mapping[str, str] = {"strict": "step_strict", "standard": VERDICT, "lenient": "step_lenient"}
+"""Profile of matching → the scorer that judges a step by it."""
 _TIERS = {
     BRONZE: "bronze: agreement with what the logged model did. Nobody has verified that it was right, "
     "so this is not accuracy."
@@ -204,13 +206,13 @@ def judged_trials(trials: Iterable[TrialRow]) -> list[TrialRow]:
     return [trial for trial in trials if VERDICT in trial.scores]
 
 
-def is_right(trial: TrialRow) -> bool:
+def is_right(trial: TrialRow, scorer: str = VERDICT) -> bool:
     """Say whether the decision of a scored trial is the expected one."""
-    return trial.scores[VERDICT].value == 1.0
+    return trial.scores[scorer].value == 1.0
 
 
 def judged_chains(
-    scenarios: Mapping[int, Scenario], judged: Iterable[TrialRow]
+    scenarios: Mapping[int, Scenario], judged: Iterable[TrialRow], scorer: str = VERDICT
 ) -> tuple[dict[int, bool], dict[str, int]]:
     """Return for every chain that can be judged whether all of it agreed, and why the others cannot.
 
@@ -219,7 +221,8 @@ def judged_chains(
     """
     verdicts: dict[int, dict[int, bool]] = defaultdict(dict)
     for trial in judged:
-        verdicts[trial.scenario_id][trial.step_no] = is_right(trial)
+        if scorer in trial.scores:
+            verdicts[trial.scenario_id][trial.step_no] = is_right(trial, scorer)
     chains: dict[int, bool] = {}
     unjudged: Counter[str] = Counter()
     for key, scenario in scenarios.items():

@@ -11,16 +11,16 @@ because each step repeats the history of the one before.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tarx_toollog.canonical import Json, content_hash
 from tarx_toollog.errors import StoreError
-from tarx_toollog.replay.matching import Call
+from tarx_toollog.replay.matching import Call, Rule, Rules
 from tarx_toollog.wire.openai_chat import tool_from_raw
 
-FORMAT = 1
-"""Version of the definition. A newer one is refused, an older one must stay readable for ever."""
+FORMATS = (1, 2)
+"""Versions of the definition that are read: 2 has alternatives and rules. A definition has the lowest that says it."""
 
 BRONZE = "bronze"
 """Tier of an expectation that was logged and not verified."""
@@ -50,6 +50,10 @@ class ScenarioStep:
     expected: tuple[Call, ...]
     """The calls to make, in any order; none when it should answer in text."""
     recorded: Recorded
+    alternatives: tuple[tuple[Call, ...], ...] = ()
+    """Other answers that are as right."""
+    rules: Rules = field(default_factory=dict)
+    """What else is right for single arguments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +96,15 @@ class Scenario:
                 "tools": list(step.tools),
                 "params": step.params,
                 "expected": _expected_to_json(step.expected),
+                **_more_to_json(step),
             }
             for step in self.steps
         ]
-        return content_hash("scenario", {"format": FORMAT, "tier": self.tier, "steps": asked})
+        return content_hash("scenario", {"format": self._format, "tier": self.tier, "steps": asked})
+
+    @property
+    def _format(self) -> int:
+        return 2 if any(step.alternatives or step.rules for step in self.steps) else 1
 
     def to_json(self) -> dict[str, Any]:
         """Return the definition as it is stored."""
@@ -108,6 +117,7 @@ class Scenario:
                 "toolset": toolsets.place(list(step.tools)),
                 "params": dict(step.params),
                 "expected": _expected_to_json(step.expected),
+                **_more_to_json(step),
                 "recorded": {
                     "message": dict(step.recorded.message),
                     "finish_reason": step.recorded.finish_reason,
@@ -117,7 +127,7 @@ class Scenario:
             for step in self.steps
         ]
         return {
-            "format": FORMAT,
+            "format": self._format,
             "tier": self.tier,
             "source": {"conversation_uid": self.conversation_uid, "turn_no": self.turn_no, "split": self.split},
             "messages": messages.items,
@@ -133,9 +143,9 @@ class Scenario:
         Raises:
             StoreError: A newer version of this package wrote it, or it is not a definition.
         """
-        if definition.get("format") != FORMAT:
+        if definition.get("format") not in FORMATS:
             raise StoreError(
-                f"scenario of format {definition.get('format')!r}, this version reads {FORMAT}",
+                f"scenario of format {definition.get('format')!r}, this version reads {FORMATS[-1]}",
                 hint="upgrade tarx-toollog",
             )
         try:
@@ -172,6 +182,16 @@ def _expected_to_json(calls: Sequence[Call]) -> dict[str, Any]:
     return {"calls": [{"name": call.name, "arguments": call.arguments} for call in calls]}
 
 
+def _expected_from_json(value: Mapping[str, Any]) -> tuple[Call, ...]:
+    return tuple(Call(call["name"], call["arguments"]) for call in value.get("calls", ()))
+
+
+def _more_to_json(step: ScenarioStep) -> dict[str, Any]:
+    rules = {tool: {path: rule.to_json() for path, rule in of.items()} for tool, of in step.rules.items()}
+    alternatives = [_expected_to_json(calls) for calls in step.alternatives]
+    return {**({"alternatives": alternatives} if alternatives else {}), **({"rules": rules} if rules else {})}
+
+
 def _from_json(definition: Mapping[str, Any]) -> Scenario:
     messages, toolsets = definition["messages"], definition["toolsets"]
     steps = tuple(
@@ -181,8 +201,13 @@ def _from_json(definition: Mapping[str, Any]) -> Scenario:
             messages=tuple(messages[number] for number in step["messages"]),
             tools=tuple(toolsets[step["toolset"]]),
             params=step["params"],
-            expected=tuple(Call(call["name"], call["arguments"]) for call in step["expected"].get("calls", ())),
+            expected=_expected_from_json(step["expected"]),
             recorded=Recorded(**step["recorded"]),
+            alternatives=tuple(map(_expected_from_json, step.get("alternatives", ()))),
+            rules={
+                tool: {path: Rule.from_json(rule, f"{tool}{path}") for path, rule in rules.items()}
+                for tool, rules in step.get("rules", {}).items()
+            },
         )
         for step in definition["steps"]
     )

@@ -9,6 +9,8 @@ from tarx_toollog.replay.statistics.proportion import Proportion
 
 _LABELS = {
     "step": "step agreement",
+    "step_strict": "the same, strictly",
+    "step_lenient": "the same, leniently",
     "name": "right tools",
     "schema": "valid against schema",
     "parse": "arguments readable",
@@ -17,6 +19,8 @@ _LABELS = {
 }
 _BASES = {
     "step": "of all steps",
+    "step_strict": "of all steps",
+    "step_lenient": "of all steps",
     "name": "of steps with a logged call",
     "schema": "of answers with calls",
     "parse": "of answers with calls",

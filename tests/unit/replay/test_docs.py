@@ -3,7 +3,7 @@ from pathlib import Path
 
 from tarx_toollog.replay.freeze import REASONS
 from tarx_toollog.replay.scorers import SCORERS
-from tarx_toollog.replay.scorers.step import CODES
+from tarx_toollog.replay.scorers.findings import CODES
 
 TEXT = (Path(__file__).parents[3] / "docs" / "replay.md").read_text("utf-8")
 

@@ -7,8 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
 
-from tarx_toollog.replay import asking, endpoint, matching, text_report
-from tarx_toollog.replay.matching import Call, cheapest_assignment, compare_arguments, pair_calls, same_text
+from tarx_toollog.replay import asking, endpoint, text_report
+from tarx_toollog.replay.matching import (
+    Call,
+    assignment,
+    calls,
+    cheapest_assignment,
+    compare_arguments,
+    pair_calls,
+    same_text,
+    text,
+    values,
+)
 from tarx_toollog.replay.scorers.base import is_right
 from tarx_toollog.replay.statistics import attempts, beta, paired, proportion, sequential, survival
 
@@ -56,7 +66,8 @@ def test_these_mean_the_same(expected: dict[str, Any], actual: dict[str, Any]) -
     [
         ({"limit": 1}, {"limit": True}, "arg_type", "/limit"),
         ({"limit": 0}, {"limit": False}, "arg_type", "/limit"),
-        ({"limit": 5}, {"limit": "5"}, "arg_type", "/limit"),
+        ({"limit": 5}, {"limit": "5"}, "arg_type_coerced", "/limit"),
+        ({"limit": 5}, {"limit": "5.5"}, "arg_type", "/limit"),
         ({"limit": 6}, {"limit": 7}, "arg_value", "/limit"),
         ({"limit": 6}, {}, "arg_missing_optional", "/limit"),
         ({}, {"limit": 6}, "arg_extra", "/limit"),
@@ -68,7 +79,8 @@ def test_these_mean_the_same(expected: dict[str, Any], actual: dict[str, Any]) -
         ({"query": "5² m"}, {"query": "52 m"}, "arg_value", "/query"),
         ({"query": "/Data"}, {"query": "/data"}, "arg_value", "/query"),
         ({"query": "2026-05-01"}, {"query": "2026-05-10"}, "arg_value", "/query"),
-        ({"unit": "c"}, {"unit": "C"}, "arg_enum", "/unit"),
+        ({"unit": "c"}, {"unit": "C"}, "arg_enum_case", "/unit"),
+        ({"unit": "c"}, {"unit": "k"}, "arg_enum", "/unit"),
         ({"unit": "c"}, {"unit": "f"}, "arg_value", "/unit"),
         ({"tags": ["a", "b"]}, {"tags": ["b", "a"]}, "arg_value", "/tags/0"),
         ({"tags": ["a", "b"]}, {"tags": ["a"]}, "arg_value", "/tags"),
@@ -147,7 +159,21 @@ def test_one_call_too_few_is_missing_and_one_too_many_extra() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    [matching, asking, endpoint, text_report, attempts, beta, paired, proportion, sequential, survival],
+    [
+        assignment,
+        calls,
+        text,
+        values,
+        asking,
+        endpoint,
+        text_report,
+        attempts,
+        beta,
+        paired,
+        proportion,
+        sequential,
+        survival,
+    ],
 )
 def test_examples_in_the_docstrings_run(module: Any) -> None:
     assert doctest.testmod(module).failed == 0

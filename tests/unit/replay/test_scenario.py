@@ -166,8 +166,8 @@ def test_what_is_no_decision_is_skipped(log: ToolLog, params: Json, text: str, r
 
 
 def test_a_newer_format_is_refused() -> None:
-    with pytest.raises(StoreError, match="format 2"):
-        Scenario.from_json({"format": 2})
+    with pytest.raises(StoreError, match="format 3"):
+        Scenario.from_json({"format": 3})
 
 
 def test_a_damaged_definition_is_an_error_that_says_so() -> None:

@@ -1,12 +1,14 @@
+import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tarx_toollog.canonical import parse_arguments
 from tarx_toollog.model import LoggedCall
-from tarx_toollog.replay.matching import Call
+from tarx_toollog.replay.matching import Call, Rule
 from tarx_toollog.replay.scenario import Recorded, ScenarioStep
-from tarx_toollog.replay.scorers.step import CODES
+from tarx_toollog.replay.scorers.findings import CODES
 from tarx_toollog.replay.scoring import judge
 from tarx_toollog.store.replays import Answer
 from tarx_toollog.store.verdicts import judge_call
@@ -30,6 +32,9 @@ def made(name: str, arguments: str, *, origin: str = "native", complete: bool = 
 
 RECALL = ("recall", {"query": "home"})
 BOTH = (RECALL, ("remember", {"text": "x", "kind": "fact"}))
+LIMITED = ("recall", {"query": "home", "limit": 2})
+MEMO = ("remember", {"text": "The user's cat Miez is 3 years old and eats fish"})
+REWORDED = "The cat of the user, Miez, is 3 years old and it eats fish"
 RIGHT = made("recall", '{"query": "home"}')
 RIGHT_TOO = made("remember", '{"text": "x", "kind": "fact"}')
 
@@ -54,7 +59,10 @@ CASES = [
     ("required missing", step(RECALL), Answer((made("recall", "{}"),)), "missing_required"),
     ("unknown argument", step(RECALL), Answer((made("recall", '{"query":"home","q":1}'),)), "unknown_arg"),
     ("type", step(RECALL), Answer((made("recall", '{"query":["home"]}'),)), "arg_type"),
-    ("enum", step(BOTH[1]), Answer((made("remember", '{"text":"x","kind":"Fact"}'),)), "arg_enum"),
+    ("enum", step(BOTH[1]), Answer((made("remember", '{"text":"x","kind":"dream"}'),)), "arg_enum"),
+    ("enum, letters", step(BOTH[1]), Answer((made("remember", '{"text":"x","kind":"Fact"}'),)), "arg_enum_case"),
+    ("number as text", step(LIMITED), Answer((made("recall", '{"query":"home","limit":"2"}'),)), "arg_type_coerced"),
+    ("other words", step(MEMO), Answer((made("remember", json.dumps({"text": REWORDED})),)), "arg_other_words"),
     ("optional missing", step(BOTH[1]), Answer((made("remember", '{"text":"x"}'),)), "arg_missing_optional"),
     ("optional extra", step(RECALL), Answer((made("recall", '{"query":"home","limit":2}'),)), "arg_extra"),
     ("value", step(RECALL), Answer((made("recall", '{"query":"work"}'),)), "arg_value"),
@@ -78,9 +86,11 @@ def values(asked: ScenarioStep, answer: Answer) -> dict[str, float | None]:
 def test_scorers_that_do_not_apply_say_so() -> None:
     assert values(step(), Answer(text="Hi")) == {
         "parse": None, "name": None, "schema": None, "arguments_strict": None, "arguments": None, "step": 1.0,
+        "step_strict": 1.0, "step_lenient": 1.0,
     }  # fmt: skip
     assert values(step(RECALL), Answer(text="Hi")) == {
         "parse": None, "name": 0.0, "schema": None, "arguments_strict": None, "arguments": None, "step": 0.0,
+        "step_strict": 0.0, "step_lenient": 0.0,
     }  # fmt: skip
 
 
@@ -111,3 +121,35 @@ def test_a_leaked_call_says_whether_it_would_have_been_right() -> None:
 def test_the_same_tool_once_more_is_not_the_right_tools() -> None:
     found = values(step(RECALL), Answer((RIGHT, RIGHT)))
     assert (found["name"], found["arguments"], found["step"]) == (0.0, None, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "profiles"),
+    [
+        ('{"query": "home", "limit": 2}', (1.0, 1.0, 1.0)),
+        ('{"query": "Home.", "limit": 2.0}', (0.0, 1.0, 1.0)),
+        ('{"query": "home", "limit": "2"}', (0.0, 0.0, 1.0)),
+        ('{"query": "home", "limit": 3}', (0.0, 0.0, 0.0)),
+    ],
+)
+def test_each_profile_forgives_what_the_one_before_it_does_not(
+    arguments: str, profiles: tuple[float, float, float]
+) -> None:
+    found = values(step(LIMITED), Answer((made("recall", arguments),)))
+    assert profiles == (found["step_strict"], found["step"], found["step_lenient"])
+
+
+def test_an_answer_is_held_against_the_right_one_that_it_is_nearest_to() -> None:
+    asked = replace(step(RECALL), alternatives=((), (Call("remember", {"text": "x", "kind": "fact"}),)))
+    assert 1.0 == values(asked, Answer(text="You live in Porto."))["step"]
+    assert 1.0 == values(asked, Answer((RIGHT_TOO,)))["step"]
+    wrong = judge(asked, Answer((made("remember", '{"text": "y", "kind": "fact"}'),)))["step"]
+    assert ("arg_value", "remember") == (wrong.detail["code"], wrong.detail["findings"][0]["name"])
+
+
+def test_a_rule_makes_right_what_a_schema_cannot_know() -> None:
+    rules = {"recall": {"/query": Rule("oneof", values=("home", "where I live")), "/limit": Rule("ignore")}}
+    asked = replace(step(LIMITED), rules=rules)
+    right = made("recall", '{"query": "Where I live?", "limit": 9}')
+    assert 1.0 == values(asked, Answer((right,)))["step"]
+    assert 0.0 == values(asked, Answer((made("recall", '{"query": "work"}'),)))["step"]

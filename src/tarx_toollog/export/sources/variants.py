@@ -27,8 +27,8 @@ from tarx_toollog.store.variants import AskedStep, Variant, Variants
 if TYPE_CHECKING:
     from tarx_toollog.store.log import ToolLog
 
-SCENARIO_FORMAT = 1
-"""``replay.scenario.FORMAT``, which this room must not import: the version of definitions that is read here."""
+SCENARIO_FORMATS = (1, 2)
+"""``replay.scenario.FORMATS``, which this room must not import: the versions of definitions that are read here."""
 
 
 def variant_examples(
@@ -73,9 +73,9 @@ class _Answered:
         self._options = options
         self._gate = replace(options.gate, require_result=False)  # nobody carries out the calls of a replay
         definition = asked.definition
-        if definition.get("format") != SCENARIO_FORMAT:
+        if definition.get("format") not in SCENARIO_FORMATS:
             raise StoreError(
-                f"scenario of format {definition.get('format')!r}, the export reads {SCENARIO_FORMAT}",
+                f"scenario of format {definition.get('format')!r}, the export reads {SCENARIO_FORMATS[-1]}",
                 hint="upgrade tarx-toollog, or leave --variants away",
             )
         self._expectation: dict[str, Any] = next(

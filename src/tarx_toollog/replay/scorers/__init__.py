@@ -6,7 +6,7 @@ A third party adds one through an entry point of the group ``tarx_toollog.scorer
 from tarx_toollog.registry import Registry
 from tarx_toollog.replay.scorers.base import Evidence, Score, Scorer
 from tarx_toollog.replay.scorers.calls import arguments, arguments_strict, name, parse, schema
-from tarx_toollog.replay.scorers.step import step
+from tarx_toollog.replay.scorers.step import step, step_lenient, step_strict
 
 __all__ = ["SCORERS", "Evidence", "Score", "Scorer"]
 
@@ -19,6 +19,8 @@ SCORERS: Registry[Scorer] = Registry(
         "schema": schema,
         "arguments_strict": arguments_strict,
         "arguments": arguments,
+        "step_strict": step_strict,
         "step": step,
+        "step_lenient": step_lenient,
     },
 )

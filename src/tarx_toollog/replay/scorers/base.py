@@ -1,7 +1,7 @@
 """What a scorer gets and gives."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -9,10 +9,8 @@ from typing import Any
 from tarx_toollog.canonical import parse_arguments
 from tarx_toollog.replay.matching import Call, Pair, pair_calls
 from tarx_toollog.replay.scenario import ScenarioStep, offered_schemas
+from tarx_toollog.replay.scorers.findings import LEAKED, Finding, Seen, distance, findings
 from tarx_toollog.store.replays import Answer
-
-LEAKED = "leaked_text"
-"""Origin of a call that the model wrote into its text, where no client would have run it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,38 +23,43 @@ class Score:
 
 @dataclass(frozen=True)
 class Evidence:
-    """One step of a scenario and one answer to it, with the comparison that the scorers share."""
+    """One step of a scenario and one answer to it, with the comparison that the scorers share.
+
+    Where several answers are right, it is held against the one that it is nearest to.
+    """
 
     step: ScenarioStep
     answer: Answer
 
     @property
+    def expected(self) -> tuple[Call, ...]:
+        """The calls of the right answer that this one is nearest to; none for an answer in text."""
+        return self._nearest[0]
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """The expected calls beside the ones that were made."""
+        return self._nearest[1]
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """All that is wrong, the primary cause first."""
+        return self._nearest[2]
+
+    @property
     def wants_calls(self) -> bool:
         """Whether the step expects calls rather than an answer in text."""
-        return bool(self.step.expected)
+        return bool(self.expected)
 
     @cached_property
     def made(self) -> tuple[Call, ...]:
         """The calls of the answer, read. Calls that leaked into the text were not made."""
-        return tuple(
-            Call(call.name, parse_arguments(call.arguments, complete=call.complete).value)
-            for call in self.answer.calls
-            if call.origin != LEAKED
-        )
+        return self._read(is_leaked=False)
 
     @cached_property
     def leaked(self) -> tuple[Call, ...]:
         """The calls that were written into the text."""
-        return tuple(
-            Call(call.name, parse_arguments(call.arguments, complete=call.complete).value)
-            for call in self.answer.calls
-            if call.origin == LEAKED
-        )
-
-    @cached_property
-    def pairs(self) -> tuple[Pair, ...]:
-        """The expected calls beside the ones that were made."""
-        return pair_calls(self.step.expected, self.made, self.schemas)
+        return self._read(is_leaked=True)
 
     @cached_property
     def schemas(self) -> dict[str, Mapping[str, Any]]:
@@ -66,19 +69,43 @@ class Evidence:
     @property
     def same_names(self) -> bool:
         """Whether the same tools were called, each as often as expected."""
-        return Counter(call.name for call in self.made) == Counter(call.name for call in self.step.expected)
+        return Counter(call.name for call in self.made) == Counter(call.name for call in self.expected)
 
-    def would_match(self, calls: tuple[Call, ...]) -> bool:
-        """Say whether ``calls`` would have been the right ones under the standard profile."""
-        return is_right(pair_calls(self.step.expected, calls, self.schemas))
+    def _read(self, *, is_leaked: bool) -> tuple[Call, ...]:
+        return tuple(
+            Call(call.name, parse_arguments(call.arguments, complete=call.complete).value)
+            for call in self.answer.calls
+            if (call.origin == LEAKED) is is_leaked
+        )
+
+    @cached_property
+    def _nearest(self) -> tuple[tuple[Call, ...], tuple[Pair, ...], tuple[Finding, ...]]:
+        looked_at = map(self._beside, (self.step.expected, *self.step.alternatives))
+        return min(looked_at, key=lambda found: distance(found[2]))
+
+    def _beside(self, expected: tuple[Call, ...]) -> tuple[tuple[Call, ...], tuple[Pair, ...], tuple[Finding, ...]]:
+        pairs = self._paired(expected, self.made)
+        seen = Seen(
+            expected=expected,
+            native=[call for call in self.answer.calls if call.origin != LEAKED],
+            made=self.made,
+            leaked=self.leaked,
+            pairs=pairs,
+            leak_is_right=bool(self.leaked) and is_right(self._paired(expected, self.made + self.leaked)),
+            outcome=self.answer.outcome,
+            finish_reason=self.answer.finish_reason,
+            text=self.answer.text,
+            error=self.answer.error,
+        )
+        return expected, pairs, findings(seen)
+
+    def _paired(self, expected: Sequence[Call], made: Sequence[Call]) -> tuple[Pair, ...]:
+        return pair_calls(expected, made, self.schemas, self.step.rules)
 
 
 def is_right(pairs: tuple[Pair, ...]) -> bool:
     """Say whether every pair is the same tool with readable arguments that mean the same."""
-    return all(
-        pair.same_tool and not pair.differences and pair.actual is not None and pair.actual.arguments is not None
-        for pair in pairs
-    )
+    return all(pair.is_right for pair in pairs)
 
 
 Scorer = Callable[[Evidence], Score]

@@ -1,9 +1,8 @@
 """Scorers for single virtues of an answer's calls: readable, the right tool, valid, the right arguments."""
 
-from collections import Counter
-
-from tarx_toollog.canonical import canonical_json
-from tarx_toollog.replay.scorers.base import LEAKED, Evidence, Score, is_right
+from tarx_toollog.replay.scorers.base import Evidence, Score, is_right
+from tarx_toollog.replay.scorers.findings import LEAKED
+from tarx_toollog.replay.scorers.step import is_same_json
 
 _DOES_NOT_APPLY = Score(None)
 _READABLE = ("ok", "empty")
@@ -34,7 +33,7 @@ def name(evidence: Evidence) -> Score:
     return Score(
         0.0,
         {
-            "expected": [call.name for call in evidence.step.expected],
+            "expected": [call.name for call in evidence.expected],
             "actual": [call.name for call in evidence.made],
         },
     )
@@ -79,8 +78,4 @@ def arguments_strict(evidence: Evidence) -> Score:
     """1 when all arguments are the same JSON; applies where the right tools were called."""
     if not evidence.wants_calls or not evidence.same_names:
         return _DOES_NOT_APPLY
-    expected, made = (
-        Counter((call.name, canonical_json(call.arguments)) for call in calls)
-        for calls in (evidence.step.expected, evidence.made)
-    )
-    return Score(float(expected == made))
+    return Score(float(is_same_json(evidence)))

@@ -19,7 +19,7 @@ from tarx_toollog.replay.statistics.proportion import DEFAULT_CONFIDENCE, Propor
 
 PRIOR_CASES = 10.0
 """How many cases the bettor's beliefs are worth: few, so that she learns; not one, so that she knows something."""
-_HALVINGS = 60
+_HALVINGS = 200  # until two neighbouring floats are left
 
 
 def any_time(
@@ -89,6 +89,8 @@ def _edge(inside: float, outside: float, is_inside: Callable[[float], bool]) -> 
     """Return the last share on the way from one that is inside to an end of the range that is still inside."""
     for _ in range(_HALVINGS):
         middle = (inside + outside) / 2
+        if middle in (inside, outside):
+            break
         if is_inside(middle):
             inside = middle
         else:

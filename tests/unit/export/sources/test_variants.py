@@ -96,7 +96,7 @@ def replayed(tmp_path: Path) -> Iterator[Replayed]:
 
 
 def test_the_format_of_definitions_is_the_one_that_replay_writes() -> None:
-    assert replay_scenario.FORMAT == variants.SCENARIO_FORMAT
+    assert replay_scenario.FORMATS == variants.SCENARIO_FORMATS
 
 
 def test_a_wrong_answer_is_set_against_the_right_one_of_its_own_run(replayed: Replayed) -> None:
