@@ -20,9 +20,9 @@ from tarx_toollog.replay.statistics.proportion import (
     DEFAULT_CONFIDENCE,
     Case,
     Proportion,
+    cases_to_decide,
     clustered,
     posterior_above,
-    wilson_bounds,
 )
 from tarx_toollog.replay.statistics.sequential import any_time
 from tarx_toollog.store.replays import Replays
@@ -34,7 +34,6 @@ FORMAT = 1
 """Version of the JSON form."""
 MIN_ACCURACY = 0.85
 """Of chains: below it, fine-tuning is worth it."""
-_MOST = 100_000  # chains: who would need more than this will not get them
 
 GateVerdict = Literal["pass", "fail", "inconclusive", "invalid"]
 
@@ -78,10 +77,13 @@ class Gate:
 
     @property
     def chains_to_decide(self) -> int | None:
-        """About how many chains more would decide, if the share stayed as it is; None where that is out of reach."""
+        """About how many chains more would decide, if the share and the design effect stayed; None: out of reach."""
         if self.verdict != "inconclusive" or self.chains.estimate is None:
             return None
-        return chains_to_decide(self.chains, self.min_accuracy)
+        needed = cases_to_decide(self.chains.estimate, self.min_accuracy, confidence=self.chains.confidence)
+        if needed is None:
+            return None
+        return max(1, round(needed * self.chains.design_effect) - self.chains.denominator)
 
     def to_json(self) -> dict[str, Any]:
         """Return all parts."""
@@ -161,28 +163,6 @@ def gate_run(
         profiles={profile: share_of(found) for profile, found in results.items() if found},
         deciding=tuple(row.uid for row, _ in known if len({found.get(row.id) for found in results.values()}) > 1),
     )
-
-
-def chains_to_decide(chains: Proportion, bound: float) -> int | None:
-    """Return about how many chains more it takes until the interval leaves out ``bound``; None beyond 100,000.
-
-    If the share and the design effect stay as they are: an even chance, no promise.
-    """
-    share = chains.estimate or 0.0
-    low, high = 1, 1
-
-    def is_decided(n: int) -> bool:
-        below, above = wilson_bounds(share * n, n, chains.confidence)
-        return below >= bound or above < bound
-
-    while not is_decided(high):
-        low, high = high, high * 2
-        if high > _MOST:
-            return None
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if is_decided(middle) else (middle + 1, high)
-    return max(1, round(high * chains.design_effect) - chains.denominator)
 
 
 def first_of_each(chains: Sequence[tuple[str, bool]]) -> list[bool]:

@@ -10,11 +10,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tarx_toollog.replay.frontier import Frontier, chain_ends, frontier
 from tarx_toollog.replay.scenario import BRONZE, Scenario
 from tarx_toollog.replay.scorers import SCORERS
 from tarx_toollog.replay.scorers.findings import CODES
 from tarx_toollog.replay.scoring import scenarios_of
 from tarx_toollog.replay.statistics.proportion import Proportion, wilson
+from tarx_toollog.replay.statistics.survival import Survival, survival
 from tarx_toollog.store.replays import Replays, RunRow, TrialRow
 
 if TYPE_CHECKING:
@@ -71,6 +73,8 @@ class Report:
     """Step agreement where the log has a call, and where it has an answer."""
     depths: tuple[Slice, ...]
     """Step agreement by step of the turn."""
+    survival: tuple[Survival, ...]
+    """Chains that are right up to each step."""
     signatures: tuple[Slice, ...]
     """Chain agreement by signature, most frequent first."""
     failures: tuple[Failure, ...]
@@ -86,6 +90,11 @@ class Report:
     def is_valid(self) -> bool:
         """Whether nearly every step that was asked has an answer."""
         return self.infra_errors <= MAX_INFRA_SHARE * max(self.steps_asked, 1)
+
+    @property
+    def frontier(self) -> Frontier:
+        """Up to which step the chains hold."""
+        return frontier(self.survival)
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON: every share with numerator, denominator, interval and method."""
@@ -111,6 +120,8 @@ class Report:
             "scorers": {name: share.to_json() for name, share in self.scorers.items()},
             "by_decision": _slices_to_json(self.decisions),
             "by_depth": _slices_to_json(self.depths),
+            "survival": [step.to_json() for step in self.survival],
+            "frontier": self.frontier.to_json(),
             "by_signature": _slices_to_json(self.signatures),
             "failures": [
                 {"code": f.code, "count": f.count, "meaning": f.meaning, "example": dict(f.example)}
@@ -191,6 +202,9 @@ def summarise(run: RunRow, scenarios: Mapping[int, Scenario], trials: Iterable[T
             for trial in judged
         ),
         depths=_slices(sorted(((f"step {trial.step_no}", is_right(trial)) for trial in judged), key=_natural)),
+        survival=survival(
+            chain_ends(scenarios, [(trial.scenario_id, trial.step_no, is_right(trial)) for trial in judged])
+        ),
         signatures=_by_size(_slices((scenarios[key].signature or "(answer)", ok) for key, ok in chains.items())),
         failures=_failures(judged, scenarios),
         steps_total=len(expected),

@@ -28,6 +28,7 @@ _BASES = {
     "arguments_strict": "of steps with the right tools",
 }
 _MAX_ROWS = 10
+_BAR = 30  # columns of a bar
 _MAX_EXAMPLE = 140
 _SMALL = 30  # below it even a perfect run leaves more than ten points open
 
@@ -73,6 +74,7 @@ def _lines(report: Report) -> Iterator[str]:
     yield "    in brackets: 95 % Wilson interval, then the counts; steps of one turn hang together, so decide on chains"
     yield from _table("step agreement by decision", report.decisions)
     yield from _table("step agreement by depth", report.depths)
+    yield from _survival(report)
     yield from _table("chain agreement by signature", report.signatures)
     yield from _failures(report.failures)
 
@@ -107,6 +109,17 @@ def _table(title: str, slices: tuple[Slice, ...]) -> Iterator[str]:
         yield f"    {_cut(part.key, 40):<40}  {share_text(part.agreement)}"
     if len(slices) > _MAX_ROWS:
         yield f"    … {len(slices) - _MAX_ROWS} more (--json shows all)"
+
+
+def _survival(report: Report) -> Iterator[str]:
+    if not report.survival:
+        return
+    yield ""
+    yield f"chains that are right up to each step: {report.frontier.sentence}"
+    for step in report.survival[:_MAX_ROWS]:
+        bar = "█" * round(step.share * _BAR)
+        interval = f"[{step.low * 100:.1f}–{step.high * 100:.1f}]"
+        yield f"    step {step.step_no:<3}{bar:<{_BAR}}  {step.share * 100:5.1f} %  {interval:<13}of {step.at_risk}"
 
 
 def _failures(failures: Iterable[Failure]) -> Iterator[str]:

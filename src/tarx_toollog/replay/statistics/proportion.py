@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from tarx_toollog.replay.statistics.beta import beta_cdf, beta_quantile
 
 DEFAULT_CONFIDENCE = 0.95
+_MOST = 100_000  # cases: who would need more than this will not get them
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,27 @@ def posterior_above(numerator: float, denominator: float, bound: float) -> float
     The prior is Jeffreys', Beta(½, ½). Counts may be effective ones.
     """
     return 1.0 - beta_cdf(bound, numerator + 0.5, denominator - numerator + 0.5)
+
+
+def cases_to_decide(share: float, bound: float, *, confidence: float = DEFAULT_CONFIDENCE) -> int | None:
+    """Return about how many cases it takes until the interval leaves out ``bound``; None beyond 100,000.
+
+    If the share stays as it is: an even chance, no promise.
+    """
+
+    def is_decided(n: int) -> bool:
+        low, high = wilson_bounds(share * n, n, confidence)
+        return low >= bound or high < bound
+
+    low, high = 1, 1
+    while not is_decided(high):
+        low, high = high, high * 2
+        if high > _MOST:
+            return None
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if is_decided(middle) else (middle + 1, high)
+    return high
 
 
 def _n_effective(cases: list[Case], names: list[str], share: float, total: float) -> float:
