@@ -25,6 +25,7 @@ from tarx_toollog.replay.matching.rules import NO_RULES, load_rules
 from tarx_toollog.replay.report import build_report, trial_rows
 from tarx_toollog.replay.scoring import score_run
 from tarx_toollog.replay.statistics.proportion import DEFAULT_CONFIDENCE
+from tarx_toollog.replay.suite_file import exported, import_file
 from tarx_toollog.replay.text_report import report_text, share_text
 from tarx_toollog.store.filters import Filters
 from tarx_toollog.store.replays import Replays
@@ -80,6 +81,39 @@ def build(app: App, tag: str, rules: Path | None, filters: Filters, as_json: boo
     with _writable(app) as log:
         report = build_scenarios(log, tag, filters, NO_RULES if rules is None else load_rules(rules))
     emit_object(report.to_json(), _build_text(report), _as_output(as_json))
+
+
+@group.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--tag", required=True, help="Name of the set of scenarios.")
+@json_option
+@pass_app
+def import_(app: App, file: Path, tag: str, as_json: bool) -> None:
+    """Take scenarios from a file of JSON lines, in which a person says what is right.
+
+    \b
+    toollog replay import heldout.jsonl --tag heldout
+    """
+    with _writable(app) as log:
+        found = import_file(log, file, tag)
+    text = (
+        f"{found.scenarios} scenarios with {found.steps} steps under {tag!r}; {found.already_there} were there already"
+    )
+    emit_object(found.to_json(), text, _as_output(as_json))
+
+
+@group.command("export")
+@click.argument("tag")
+@pass_app
+def export(app: App, tag: str) -> None:
+    """Write the scenarios of TAG as JSON lines, which `replay import` reads.
+
+    \b
+    toollog replay export may > may.jsonl
+    """
+    with app.log() as log:
+        for scenario in exported(log, tag):
+            emit_object(scenario, "", Output("jsonl"))
 
 
 @group.command("run")

@@ -118,7 +118,7 @@ def build(log: "ToolLog", tag: str, filters: Filters | None = None, rules: Rules
     turns = len(scenarios) + skipped.total()
     if not turns:
         raise _nothing(splits, kept_for)
-    new = set(Replays(log).add_scenarios(tag, [_row(scenario) for scenario in scenarios]))
+    new = set(Replays(log).add_scenarios(tag, [stored(scenario) for scenario in scenarios]))
     return BuildReport(
         tag=tag,
         turns=turns,
@@ -227,7 +227,8 @@ def _freeze_step(step: Step, rules: Rules) -> ScenarioStep:
     )
 
 
-def _row(scenario: Scenario) -> NewScenario:
+def stored(scenario: Scenario) -> NewScenario:
+    """Return a scenario as it is stored."""
     return NewScenario(
         hash=scenario.content_hash,
         conversation_uid=scenario.conversation_uid,

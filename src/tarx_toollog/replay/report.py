@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tarx_toollog.replay.frontier import Frontier, chain_ends, frontier
-from tarx_toollog.replay.scenario import BRONZE, Scenario
+from tarx_toollog.replay.scenario import BRONZE, GOLD, Scenario
 from tarx_toollog.replay.scorers import SCORERS
 from tarx_toollog.replay.scorers.findings import CODES
 from tarx_toollog.replay.scoring import scenarios_of
@@ -34,7 +34,8 @@ PROFILES: Mapping[str, str] = {"strict": "step_strict", "standard": VERDICT, "le
 """Profile of matching → the scorer that judges a step by it."""
 _TIERS = {
     BRONZE: "bronze: agreement with what the logged model did. Nobody has verified that it was right, "
-    "so this is not accuracy."
+    "so this is not accuracy.",
+    GOLD: "gold: a person said what is right. This is accuracy.",
 }
 
 

@@ -24,6 +24,8 @@ FORMATS = (1, 2)
 
 BRONZE = "bronze"
 """Tier of an expectation that was logged and not verified."""
+GOLD = "gold"
+"""Tier of an expectation that a person wrote down, or verified."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +97,7 @@ class Scenario:
                 "messages": list(step.messages),
                 "tools": list(step.tools),
                 "params": step.params,
-                "expected": _expected_to_json(step.expected),
-                **_more_to_json(step),
+                **step_to_json(step),
             }
             for step in self.steps
         ]
@@ -116,8 +117,7 @@ class Scenario:
                 "messages": [messages.place(message) for message in step.messages],
                 "toolset": toolsets.place(list(step.tools)),
                 "params": dict(step.params),
-                "expected": _expected_to_json(step.expected),
-                **_more_to_json(step),
+                **step_to_json(step),
                 "recorded": {
                     "message": dict(step.recorded.message),
                     "finish_reason": step.recorded.finish_reason,
@@ -182,14 +182,17 @@ def _expected_to_json(calls: Sequence[Call]) -> dict[str, Any]:
     return {"calls": [{"name": call.name, "arguments": call.arguments} for call in calls]}
 
 
-def _expected_from_json(value: Mapping[str, Any]) -> tuple[Call, ...]:
+def expected_from_json(value: Mapping[str, Any]) -> tuple[Call, ...]:
+    """Return the calls that are expected; none for an answer in text."""
     return tuple(Call(call["name"], call["arguments"]) for call in value.get("calls", ()))
 
 
-def _more_to_json(step: ScenarioStep) -> dict[str, Any]:
+def step_to_json(step: ScenarioStep) -> dict[str, Any]:
+    """Return what a definition says of what is right: ``expected``, and what else it has of that kind."""
     rules = {tool: {path: rule.to_json() for path, rule in of.items()} for tool, of in step.rules.items()}
     alternatives = [_expected_to_json(calls) for calls in step.alternatives]
-    return {**({"alternatives": alternatives} if alternatives else {}), **({"rules": rules} if rules else {})}
+    more = {"alternatives": alternatives, "rules": rules}
+    return {"expected": _expected_to_json(step.expected), **{key: value for key, value in more.items() if value}}
 
 
 def _from_json(definition: Mapping[str, Any]) -> Scenario:
@@ -201,9 +204,9 @@ def _from_json(definition: Mapping[str, Any]) -> Scenario:
             messages=tuple(messages[number] for number in step["messages"]),
             tools=tuple(toolsets[step["toolset"]]),
             params=step["params"],
-            expected=_expected_from_json(step["expected"]),
+            expected=expected_from_json(step["expected"]),
             recorded=Recorded(**step["recorded"]),
-            alternatives=tuple(map(_expected_from_json, step.get("alternatives", ()))),
+            alternatives=tuple(map(expected_from_json, step.get("alternatives", ()))),
             rules={
                 tool: {path: Rule.from_json(rule, f"{tool}{path}") for path, rule in rules.items()}
                 for tool, rules in step.get("rules", {}).items()

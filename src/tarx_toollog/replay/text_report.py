@@ -4,11 +4,11 @@ import json
 from collections.abc import Iterable, Iterator
 
 from tarx_toollog.replay.report import Failure, Report, Slice
-from tarx_toollog.replay.scenario import BRONZE
+from tarx_toollog.replay.scenario import BRONZE, GOLD
 from tarx_toollog.replay.statistics.proportion import Proportion
 
 _LABELS = {
-    "step": "step agreement",
+    "step": "step {word}",
     "step_strict": "the same, strictly",
     "step_lenient": "the same, leniently",
     "name": "right tools",
@@ -21,7 +21,7 @@ _BASES = {
     "step": "of all steps",
     "step_strict": "of all steps",
     "step_lenient": "of all steps",
-    "name": "of steps with a logged call",
+    "name": "of steps where a call is expected",
     "schema": "of answers with calls",
     "parse": "of answers with calls",
     "arguments": "of steps with the right tools",
@@ -56,6 +56,8 @@ def tier_statement(report: Report) -> str:
     """Return the sentence that must stand beside every figure of the report."""
     if set(report.tiers) <= {BRONZE}:
         return "bronze: agreement with the log, not accuracy. Nobody has verified that the logged calls were right."
+    if set(report.tiers) == {GOLD}:
+        return "gold: a person said what is right; the figures are accuracy."
     counts = ", ".join(f"{name} {count}" for name, count in sorted(report.tiers.items()))
     return f"mixed tiers ({counts}): agreement with the log, not accuracy."
 
@@ -67,15 +69,16 @@ def _lines(report: Report) -> Iterator[str]:
     yield tier_statement(report)
     yield from _warnings(report)
     yield ""
-    yield f"{'chain agreement':<26}{share_text(report.chains)}  turns in which every step agrees"
+    word = "accuracy" if set(report.tiers) == {GOLD} else "agreement"
+    yield f"{f'chain {word}':<26}{share_text(report.chains)}  turns in which every step is right"
     for name in sorted(report.scorers, key=_place):
         share = report.scorers[name]
-        yield f"{_LABELS.get(name, name):<26}{share_text(share)}  {_BASES.get(name, '')}".rstrip()
+        yield f"{_LABELS.get(name, name).format(word=word):<26}{share_text(share)}  {_BASES.get(name, '')}".rstrip()
     yield "    in brackets: 95 % Wilson interval, then the counts; steps of one turn hang together, so decide on chains"
-    yield from _table("step agreement by decision", report.decisions)
-    yield from _table("step agreement by depth", report.depths)
+    yield from _table(f"step {word} by decision", report.decisions)
+    yield from _table(f"step {word} by depth", report.depths)
     yield from _survival(report)
-    yield from _table("chain agreement by signature", report.signatures)
+    yield from _table(f"chain {word} by signature", report.signatures)
     yield from _failures(report.failures)
 
 

@@ -12,6 +12,7 @@ from tarx_toollog.replay.matching import (
     Call,
     assignment,
     calls,
+    chain,
     cheapest_assignment,
     compare_arguments,
     pair_calls,
@@ -162,6 +163,7 @@ def test_one_call_too_few_is_missing_and_one_too_many_extra() -> None:
     [
         assignment,
         calls,
+        chain,
         text,
         values,
         asking,

@@ -15,6 +15,7 @@ call, or rejects right calls that came in another order.
 
 from tarx_toollog.replay.matching.assignment import cheapest_assignment
 from tarx_toollog.replay.matching.calls import Call, Pair, pair_calls
+from tarx_toollog.replay.matching.chain import ChainMatch, ChainProblem, ExpectedCall, match_chain
 from tarx_toollog.replay.matching.rules import NO_RULES, Rule, Rules
 from tarx_toollog.replay.matching.text import same_text, similar_text
 from tarx_toollog.replay.matching.values import Difference, Schema, compare_arguments
@@ -22,13 +23,17 @@ from tarx_toollog.replay.matching.values import Difference, Schema, compare_argu
 __all__ = [
     "NO_RULES",
     "Call",
+    "ChainMatch",
+    "ChainProblem",
     "Difference",
+    "ExpectedCall",
     "Pair",
     "Rule",
     "Rules",
     "Schema",
     "cheapest_assignment",
     "compare_arguments",
+    "match_chain",
     "pair_calls",
     "same_text",
     "similar_text",

@@ -1,8 +1,11 @@
 """The verdict on a step: was the decision right, under each of the three profiles (``matching``)?"""
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from tarx_toollog.canonical import canonical_json
+from tarx_toollog.replay.matching import Call, Rule
 from tarx_toollog.replay.scorers.base import Evidence, Score
 
 
@@ -25,9 +28,16 @@ def step_strict(evidence: Evidence) -> Score:
 
 
 def is_same_json(evidence: Evidence) -> bool:
-    """Say whether the calls that were made are the expected ones to the letter."""
-    expected, made = (
-        Counter((call.name, canonical_json(call.arguments)) for call in calls)
-        for calls in (evidence.expected, evidence.made)
-    )
-    return expected == made
+    """Say whether the calls that were made are the expected ones to the letter, but for arguments that have a rule."""
+    rules = evidence.step.rules
+
+    def counted(calls: Iterable[Call]) -> Counter[tuple[str, bytes]]:
+        return Counter((call.name, canonical_json(_without(call.arguments, rules.get(call.name)))) for call in calls)
+
+    return counted(evidence.expected) == counted(evidence.made)
+
+
+def _without(arguments: Mapping[str, Any] | None, rules: Mapping[str, Rule] | None) -> Mapping[str, Any] | None:
+    if not rules or arguments is None:
+        return arguments
+    return {key: value for key, value in arguments.items() if f"/{key}" not in rules}
