@@ -1,7 +1,9 @@
 #!/bin/sh
-# consumers.sh ci|trainers: install the real readers of training files, which tests/consumers opens our files with.
+# consumers.sh ci|bfcl|trainers: install the real readers of training files, which tests/consumers opens our files
+# with, and the real judge of tool calls, which tests/bfcl holds ours against.
 #
 #   ci        .venv-consumers (mlx-lm, datasets 5, mistral-common, chat templates) and .venv-datasets4 (datasets 4.0)
+#   bfcl      .venv-bfcl (the Berkeley function-calling leaderboard, 4 MB); part of ci
 #   trainers  .venv-trainers (PyTorch with TRL and Axolotl) and .venv-llamafactory (with LLaMA-Factory), 1.5 GB each
 #
 # What goes in is pinned in tests/consumers/requirements-*.txt. A folder that has it all is left as it is.
@@ -43,6 +45,11 @@ fetch() {
 ci() {
     install .venv-consumers ci
     install .venv-datasets4 datasets4
+    bfcl
+}
+
+bfcl() {
+    install .venv-bfcl bfcl
 }
 
 trainers() {
@@ -51,9 +58,9 @@ trainers() {
 }
 
 case "${1:-}" in
-    ci | trainers) "$1" ;;
+    ci | bfcl | trainers) "$1" ;;
     *)
-        echo "usage: sh scripts/consumers.sh ci|trainers" >&2
+        echo "usage: sh scripts/consumers.sh ci|bfcl|trainers" >&2
         exit 2
         ;;
 esac

@@ -46,6 +46,8 @@ SCHEMA: dict[str, Any] = {
     ("expected", "actual"),
     [
         ({"limit": 7}, {"limit": 7.0}),
+        ({"limit": 0.3}, {"limit": 0.1 + 0.2}),
+        ({"query": " BRCA1 "}, {"query": "BRCA1"}),
         ({"query": "a"}, {"query": "a", "limit": 5}),
         ({"query": "a", "limit": 5.0}, {"query": "a"}),
         ({"query": "Where do I live?"}, {"query": " where  do i live "}),
@@ -69,6 +71,9 @@ def test_these_mean_the_same(expected: dict[str, Any], actual: dict[str, Any]) -
         ({"limit": 0}, {"limit": False}, "arg_type", "/limit"),
         ({"limit": 5}, {"limit": "5"}, "arg_type_coerced", "/limit"),
         ({"limit": 5}, {"limit": "5.5"}, "arg_type", "/limit"),
+        ({"limit": 8990000000.0}, {"limit": 8990000001.0}, "arg_value", "/limit"),
+        ({"limit": 1617262800000}, {"limit": 1617262800000.5}, "arg_value", "/limit"),
+        ({"limit": 2**62}, {"limit": 2.0**62 + 1024}, "arg_value", "/limit"),
         ({"limit": 6}, {"limit": 7}, "arg_value", "/limit"),
         ({"limit": 6}, {}, "arg_missing_optional", "/limit"),
         ({}, {"limit": 6}, "arg_extra", "/limit"),

@@ -29,8 +29,10 @@ def same_text(expected: str, actual: str, *, exact: bool = False) -> bool:
     if expected == actual:
         return True
     texts = (expected.strip(), actual.strip())
-    if exact or any(_IDENTIFIER.fullmatch(text) or _has_odd_number(text) for text in texts):
+    if exact:
         return False
+    if any(_IDENTIFIER.fullmatch(text) or _has_odd_number(text) for text in texts):
+        return texts[0] == texts[1]
     return _plain(expected) == _plain(actual)
 
 
