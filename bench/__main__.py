@@ -1,6 +1,6 @@
 """Run benches and write ``bench/results/<name>.json``.
 
-python -m bench             all but ``decode``, ``near`` and ``export``, which take from minutes to an hour
+python -m bench             all but ``decode``, ``near``, ``export`` and ``replay`` (see ``LONG``)
 python -m bench NAME ...    those named; ``python -m bench.export --exchanges N`` for a smaller log
 """
 
@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench import capture, decode, export, growth, ingest, leaked_calls, linking, near, redaction, torture
+from bench import capture, decode, export, growth, ingest, leaked_calls, linking, near, redaction, replay, torture
 
 BENCHES = {
     "capture": capture.measure,
@@ -22,10 +22,11 @@ BENCHES = {
     "linking": linking.measure,
     "near": near.measure,
     "redaction": redaction.measure,
+    "replay": replay.measure,
     "torture": torture.measure,
 }
-LONG = frozenset({"decode", "export", "near"})
-"""Run only when named."""
+LONG = frozenset({"decode", "export", "near", "replay"})
+"""Run only when named: they take minutes, or need what is not installed for the others."""
 RESULTS = Path(__file__).parent / "results"
 
 

@@ -58,6 +58,18 @@ def with_calls(asked: Iterable[Asked]) -> list[Asked]:
 
 def verdicts(python: Path, judged: Iterable[tuple[Asked, Sequence[Answer]]], folder: Path) -> list[list[bool]]:
     """Return for each answer to each case whether BFCL accepts it; one process judges them all."""
+    valid: list[list[bool]] = read_in(python, "read_bfcl.py", "check", written(judged, folder))
+    return valid
+
+
+def seconds(python: Path, judged: Iterable[tuple[Asked, Sequence[Answer]]], folder: Path) -> float:
+    """Return how long BFCL's checker takes for all answers, in seconds."""
+    taken: float = read_in(python, "read_bfcl.py", "time", written(judged, folder))
+    return taken
+
+
+def written(judged: Iterable[tuple[Asked, Sequence[Answer]]], folder: Path) -> Path:
+    """Write answers as BFCL has them; return the file."""
     file = folder / "answers.jsonl"
     with file.open("w", encoding="utf-8") as out:
         for asked, answers in judged:
@@ -69,8 +81,7 @@ def verdicts(python: Path, judged: Iterable[tuple[Asked, Sequence[Answer]]], fol
                 "outputs": [[{names.get(call.name, call.name): call.arguments} for call in made] for made in answers],
             }
             out.write(json.dumps(line) + "\n")
-    valid: list[list[bool]] = read_in(python, "read_bfcl.py", "check", file)
-    return valid
+    return file
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

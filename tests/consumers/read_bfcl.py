@@ -2,15 +2,17 @@
 
     python read_bfcl.py data
     python read_bfcl.py check FILE
+    python read_bfcl.py time FILE
 
 ``data`` prints the folder of its cases. Each line of FILE for ``check`` is a JSON object with ``category``,
 ``function`` and ``ground_truth`` of a case as BFCL has them, and ``outputs``, a list of answers, each a list of
 ``{name: arguments}``. Printed is a JSON list with, for each line, whether each answer is valid. An answer on which the
-checker raises is none that it accepts.
+checker raises is none that it accepts. ``time`` prints how long that took, in seconds, reading left out.
 """
 
 import json
 import sys
+import time
 import types
 from collections import defaultdict
 from pathlib import Path
@@ -39,11 +41,14 @@ def is_valid(case: Any, output: Any) -> bool:
     return bool(verdict["valid"])
 
 
-def check(file: Path) -> list[list[bool]]:
-    cases = map(json.loads, file.read_text("utf-8").splitlines())
-    return [[is_valid(case, output) for output in case["outputs"]] for case in cases]
+def check(file: Path) -> tuple[list[list[bool]], float]:
+    cases = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+    began = time.perf_counter()
+    found = [[is_valid(case, output) for output in case["outputs"]] for case in cases]
+    return found, time.perf_counter() - began
 
 
 if __name__ == "__main__":
     data = Path(bfcl_eval.__file__).parent / "data"
-    print(json.dumps(str(data) if sys.argv[1] == "data" else check(Path(sys.argv[2]))))
+    found, seconds = ([], 0.0) if sys.argv[1] == "data" else check(Path(sys.argv[2]))
+    print(json.dumps({"data": str(data), "check": found, "time": seconds}[sys.argv[1]]))

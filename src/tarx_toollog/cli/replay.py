@@ -14,17 +14,13 @@ from tarx_toollog.cli.app import App, pass_app
 from tarx_toollog.cli.options import filter_options, json_option, output_options
 from tarx_toollog.cli.output import Output, emit_object, emit_rows
 from tarx_toollog.cli.progress import Progress
+from tarx_toollog.cli.replay_report import compare, gate, report
 from tarx_toollog.errors import ConfigError
-from tarx_toollog.replay.comparison import MARGIN, compare_runs
-from tarx_toollog.replay.comparison_text import comparison_text
 from tarx_toollog.replay.freeze import REASONS, BuildReport
 from tarx_toollog.replay.freeze import build as build_scenarios
-from tarx_toollog.replay.gate import MIN_ACCURACY, gate_run
-from tarx_toollog.replay.gate_text import gate_text
 from tarx_toollog.replay.matching.rules import NO_RULES, load_rules
 from tarx_toollog.replay.report import build_report, trial_rows
 from tarx_toollog.replay.scoring import score_run
-from tarx_toollog.replay.statistics.proportion import DEFAULT_CONFIDENCE
 from tarx_toollog.replay.suite_file import exported, import_file
 from tarx_toollog.replay.text_report import report_text, share_text
 from tarx_toollog.store.filters import Filters
@@ -55,6 +51,10 @@ _TRIALS_FOR_PEOPLE = ("turn_no", "step_no", "status", "agrees", "failure", "expe
 @click.group()
 def group() -> None:
     """Replay logged chains against another model, and compare."""
+
+
+for _command in (report, gate, compare):
+    group.add_command(_command)
 
 
 @group.command("build")
@@ -154,96 +154,6 @@ def run(app: App, /, as_json: bool, **options: Any) -> int:
         report = build_report(log, request.name)
     emit_object(report.to_json(), report_text(report), _as_output(as_json))
     return exits.OK if report.is_valid else exits.ENDPOINT
-
-
-@group.command("report")
-@click.argument("name", metavar="RUN")
-@json_option
-@pass_app
-def report(app: App, name: str, as_json: bool) -> None:
-    """Show the agreement of a run with the log, and what went wrong.
-
-    With intervals, by depth and signature.
-    """
-    with app.log() as log:
-        found = build_report(log, name)
-    emit_object(found.to_json(), report_text(found), _as_output(as_json))
-
-
-@group.command("compare")
-@click.argument("first", metavar="BASE")
-@click.argument("second", metavar="OTHER")
-@click.option(
-    "--margin",
-    type=float,
-    default=MARGIN * 100,
-    show_default=True,
-    metavar="POINTS",
-    help="Worse by less than this is called no worse.",
-)
-@json_option
-@pass_app
-def compare(app: App, first: str, second: str, margin: float, as_json: bool) -> int:
-    """Hold two runs of the same scenarios against each other, case by case: does OTHER beat BASE?
-
-    The exit code tells whether the comparison is valid, not who is better.
-    """
-    with app.log() as log:
-        found = compare_runs(log, first, second, margin=margin / 100)
-    emit_object(found.to_json(), comparison_text(found), _as_output(as_json))
-    return exits.OK if found.is_valid else exits.ENDPOINT
-
-
-@group.command("gate")
-@click.argument("name", metavar="RUN")
-@click.option(
-    "--min-accuracy",
-    type=float,
-    default=MIN_ACCURACY,
-    show_default=True,
-    metavar="SHARE",
-    help="Share of chains that have to be right.",
-)
-@click.option(
-    "--confidence", type=float, default=DEFAULT_CONFIDENCE, show_default=True, help="Of the interval of the share."
-)
-@click.option(
-    "--sequential",
-    is_flag=True,
-    help="An interval that may be looked at after every answer, also of a run that goes on.",
-)
-@click.option(
-    "--on-inconclusive",
-    type=click.Choice(["error", "pass", "fail"]),
-    default="error",
-    show_default=True,
-    help="Exit code when the data do not say: 7, 0 or 4.",
-)
-@json_option
-@pass_app
-def gate(
-    app: App,
-    name: str,
-    min_accuracy: float,
-    confidence: float,
-    sequential: bool,
-    on_inconclusive: str,
-    as_json: bool,
-) -> int:
-    """Say whether a run is good enough: PASS, FAIL (fine-tune) or INCONCLUSIVE (replay more).
-
-    Exit codes: 0 PASS, 4 FAIL, 7 INCONCLUSIVE, 5 when too many steps have no answer.
-
-    \b
-    toollog replay gate base --min-accuracy 0.85
-    toollog replay gate base --sequential
-    """
-    with app.log() as log:
-        found = gate_run(log, name, min_accuracy=min_accuracy, confidence=confidence, sequential=sequential)
-    emit_object(found.to_json(), gate_text(found), _as_output(as_json))
-    undecided = {"error": exits.INCONCLUSIVE, "pass": exits.OK, "fail": exits.CHECK_FAILED}[on_inconclusive]
-    codes = {"pass": exits.OK, "fail": exits.CHECK_FAILED, "inconclusive": undecided, "invalid": exits.ENDPOINT}
-    return codes[found.verdict]
 
 
 @group.command("score")

@@ -1,0 +1,88 @@
+"""How fast answers are scored, beside BFCL's own checker on the same answers; and how fast a report is made.
+
+Ours is ``judge``: the calls are read from their texts, held against the schemas of all offered tools and against the
+expectation, and scored under all profiles, one process. BFCL's checker (``ast_checker``) gets its answers read.
+
+``python -m bench replay``; needs ``sh scripts/consumers.sh bfcl``.
+"""
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from tarx_toollog import Settings, ToolLog
+from tarx_toollog.canonical import json_text
+from tarx_toollog.model import LoggedCall
+from tarx_toollog.replay.asking import Overrides
+from tarx_toollog.replay.details import details
+from tarx_toollog.replay.freeze import build
+from tarx_toollog.replay.report import build_report
+from tarx_toollog.replay.report_html import report_html
+from tarx_toollog.replay.runner import RunRequest, replay
+from tarx_toollog.replay.scenario import Recorded, ScenarioStep
+from tarx_toollog.replay.scoring import judge
+from tarx_toollog.store.replays import Answer
+from tests.bfcl.mutations import outputs
+from tests.bfcl.places import canonical
+from tests.bfcl.ruler import python_of_bfcl, read_cases, seconds, with_calls
+from tests.unit.replay.support import EVERY_SPLIT, Chat, calling, saying
+
+SCENARIOS = 1000
+_EACH = 4  # answers of a case: the right one, and some with a fault
+
+Figures = dict[str, Any]
+
+
+def measure() -> Figures:
+    """Return all figures."""
+    return {"baseline": "ast_checker of bfcl-eval 2026.3.23, the same answers, same run", **_scoring(), **_report()}
+
+
+def _scoring() -> Figures:
+    python = python_of_bfcl()
+    asked = with_calls(read_cases(python))
+    answers = [(one, [made.calls for made in outputs(one.case)][:_EACH]) for one in asked]
+    units = [
+        (
+            ScenarioStep(1, "", (), tuple(one.case.tools), {}, tuple(canonical(one.case)), Recorded({}, None, None)),
+            Answer(tuple(_logged(call.name, call.arguments) for call in made)),
+        )
+        for one, several in answers
+        for made in several
+    ]
+    began = time.perf_counter()
+    for step, answer in units:
+        judge(step, answer)
+    ours = time.perf_counter() - began
+    with tempfile.TemporaryDirectory() as folder:
+        theirs = seconds(python, answers, Path(folder))
+    return {
+        "answers": len(units),
+        "steps_per_s": round(len(units) / ours),
+        "bfcl_answers_per_s": round(len(units) / theirs),
+        "times_bfcl": round(ours / theirs, 2),
+    }
+
+
+def _logged(name: str, arguments: Any) -> LoggedCall:
+    return LoggedCall("u", name, json_text(arguments), "ok", "ok", True, True, "native", "id")
+
+
+def _report() -> Figures:
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Settings(database=str(Path(folder) / "t.db"), probe=False)
+        with ToolLog.open(settings=settings, read_only=False) as log:
+            for number in range(SCENARIOS):
+                call = calling(("recall", {"query": f"place {number}"}))
+                Chat(log, f"c{number}").turn(f"Where is {number}?", call, saying("There."))
+            build(log, "t", EVERY_SPLIT)
+            replay(log, RunRequest("r", "t", "recorded:", Overrides("log")))
+            began = time.perf_counter()
+            report = build_report(log, "r")
+            page = report_html(report, details(log, "r"))
+            return {
+                "report_scenarios": SCENARIOS,
+                "report_seconds": round(time.perf_counter() - began, 2),
+                "page_kb": len(page) // 1024,
+            }

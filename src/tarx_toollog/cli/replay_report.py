@@ -1,0 +1,123 @@
+"""``toollog replay report``, ``gate`` and ``compare``: what runs say."""
+
+from pathlib import Path
+
+import click
+
+from tarx_toollog.cli import exits
+from tarx_toollog.cli.app import App, pass_app
+from tarx_toollog.cli.options import json_option
+from tarx_toollog.cli.output import Output, emit_object
+from tarx_toollog.replay.comparison import MARGIN, compare_runs
+from tarx_toollog.replay.comparison_text import comparison_text
+from tarx_toollog.replay.details import details
+from tarx_toollog.replay.gate import MIN_ACCURACY, gate_run
+from tarx_toollog.replay.gate_text import gate_text
+from tarx_toollog.replay.pages import write_pages
+from tarx_toollog.replay.report import build_report
+from tarx_toollog.replay.statistics.proportion import DEFAULT_CONFIDENCE
+from tarx_toollog.replay.text_report import report_text
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command("report")
+@click.argument("name", metavar="RUN")
+@click.option("--html", type=_FILE, metavar="FILE", help="Also write a page: one file, for any browser.")
+@click.option("--junit", type=_FILE, metavar="FILE", help="Also write JUnit XML, for a CI server.")
+@click.option("--md", type=_FILE, metavar="FILE", help="Also write Markdown, for a pull request.")
+@click.option("--against", metavar="RUN", help="In the page: what this run got right and the other one did not, first.")
+@json_option
+@pass_app
+def report(app: App, /, name: str, against: str | None, as_json: bool, **files: Path | None) -> None:
+    """Show how often a run was right, and what went wrong.
+
+    With intervals, by depth and signature.
+
+    \b
+    toollog replay report tuned
+    toollog replay report tuned --html tuned.html --against base
+    toollog replay report tuned --md "$GITHUB_STEP_SUMMARY" --junit tuned.xml
+    """
+    with app.log() as log:
+        found = build_report(log, name)
+        if any(files.values()):
+            compared = None if against is None else compare_runs(log, against, name)
+            write_pages(found, list(details(log, name)), files, compared)
+    emit_object(found.to_json(), report_text(found), Output("json" if as_json else "auto"))
+
+
+@click.command("compare")
+@click.argument("first", metavar="BASE")
+@click.argument("second", metavar="OTHER")
+@click.option(
+    "--margin",
+    type=float,
+    default=MARGIN * 100,
+    show_default=True,
+    metavar="POINTS",
+    help="Worse by less than this is called no worse.",
+)
+@json_option
+@pass_app
+def compare(app: App, first: str, second: str, margin: float, as_json: bool) -> int:
+    """Hold two runs of the same scenarios against each other, case by case: does OTHER beat BASE?
+
+    The exit code tells whether the comparison is valid, not who is better.
+    """
+    with app.log() as log:
+        found = compare_runs(log, first, second, margin=margin / 100)
+    emit_object(found.to_json(), comparison_text(found), Output("json" if as_json else "auto"))
+    return exits.OK if found.is_valid else exits.ENDPOINT
+
+
+@click.command("gate")
+@click.argument("name", metavar="RUN")
+@click.option(
+    "--min-accuracy",
+    type=float,
+    default=MIN_ACCURACY,
+    show_default=True,
+    metavar="SHARE",
+    help="Share of chains that have to be right.",
+)
+@click.option(
+    "--confidence", type=float, default=DEFAULT_CONFIDENCE, show_default=True, help="Of the interval of the share."
+)
+@click.option(
+    "--sequential",
+    is_flag=True,
+    help="An interval that may be looked at after every answer, also of a run that goes on.",
+)
+@click.option(
+    "--on-inconclusive",
+    type=click.Choice(["error", "pass", "fail"]),
+    default="error",
+    show_default=True,
+    help="Exit code when the data do not say: 7, 0 or 4.",
+)
+@json_option
+@pass_app
+def gate(
+    app: App,
+    name: str,
+    min_accuracy: float,
+    confidence: float,
+    sequential: bool,
+    on_inconclusive: str,
+    as_json: bool,
+) -> int:
+    """Say whether a run is good enough: PASS, FAIL (fine-tune) or INCONCLUSIVE (replay more).
+
+    Exit codes: 0 PASS, 4 FAIL, 7 INCONCLUSIVE, 5 when too many steps have no answer.
+
+    \b
+    toollog replay gate base --min-accuracy 0.85
+    toollog replay gate base --sequential
+    """
+    with app.log() as log:
+        found = gate_run(log, name, min_accuracy=min_accuracy, confidence=confidence, sequential=sequential)
+    emit_object(found.to_json(), gate_text(found), Output("json" if as_json else "auto"))
+    undecided = {"error": exits.INCONCLUSIVE, "pass": exits.OK, "fail": exits.CHECK_FAILED}[on_inconclusive]
+    codes = {"pass": exits.OK, "fail": exits.CHECK_FAILED, "inconclusive": undecided, "invalid": exits.ENDPOINT}
+    return codes[found.verdict]
