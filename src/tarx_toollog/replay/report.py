@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tarx_toollog.replay.axes import Bin, bins
 from tarx_toollog.replay.frontier import Frontier, chain_ends, frontier
 from tarx_toollog.replay.scenario import BRONZE, GOLD, Scenario
 from tarx_toollog.replay.scorers import SCORERS
@@ -76,6 +77,8 @@ class Report:
     """Step agreement by step of the turn."""
     survival: tuple[Survival, ...]
     """Chains that are right up to each step."""
+    axes: tuple[Bin, ...]
+    """Step agreement along each axis of complexity."""
     signatures: tuple[Slice, ...]
     """Chain agreement by signature, most frequent first."""
     failures: tuple[Failure, ...]
@@ -123,6 +126,7 @@ class Report:
             "by_depth": _slices_to_json(self.depths),
             "survival": [step.to_json() for step in self.survival],
             "frontier": self.frontier.to_json(),
+            "by_axis": [part.to_json() for part in self.axes],
             "by_signature": _slices_to_json(self.signatures),
             "failures": [
                 {"code": f.code, "count": f.count, "meaning": f.meaning, "example": dict(f.example)}
@@ -205,6 +209,14 @@ def summarise(run: RunRow, scenarios: Mapping[int, Scenario], trials: Iterable[T
         depths=_slices(sorted(((f"step {trial.step_no}", is_right(trial)) for trial in judged), key=_natural)),
         survival=survival(
             chain_ends(scenarios, [(trial.scenario_id, trial.step_no, is_right(trial)) for trial in judged])
+        ),
+        axes=bins(
+            (
+                expected[trial.scenario_id, trial.step_no],
+                scenarios[trial.scenario_id].conversation_uid,
+                is_right(trial),
+            )
+            for trial in judged
         ),
         signatures=_by_size(_slices((scenarios[key].signature or "(answer)", ok) for key, ok in chains.items())),
         failures=_failures(judged, scenarios),

@@ -12,6 +12,7 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
+from tarx_toollog.replay.axes import AXES
 from tarx_toollog.replay.comparison import Comparison
 from tarx_toollog.replay.comparison_text import verdict_text
 from tarx_toollog.replay.details import StepDetail, confusion
@@ -59,6 +60,7 @@ def _body(report: Report, steps: list[StepDetail], compared: Comparison | None) 
     yield from _shares(report)
     yield f"<h2>How deep it goes</h2><p>Chains that are right up to each step: {escape(report.frontier.sentence)}.</p>"
     yield _curve(report.survival, report.frontier.min_share)
+    yield from _axes(report)
     yield from _confusion(steps)
     yield from _steps(report, steps)
 
@@ -133,6 +135,21 @@ def _curve(steps: Sequence[Survival], bound: float) -> str:
         f'<line class=bound x1="{_LEFT}" y1="{end.split(",")[1]}" x2="{end.split(",")[0]}" y2="{end.split(",")[1]}"/>'
         f'<polyline class=line points="{" ".join(line)}"/>{"".join(marks)}</svg>'
     )
+
+
+def _axes(report: Report) -> Iterator[str]:
+    if not report.axes:
+        return
+    yield "<h2>Where it gets hard</h2>"
+    yield "<p>Axes hang together: one along which the model fails is where to look, and not the cause.</p>"
+    yield "<table><tr><th>steps by<th>right<th>95 % interval<th>of</tr>"
+    before = ""
+    for part in report.axes:
+        if part.axis != before:
+            yield f"<tr><th colspan=4>{escape(AXES[part.axis])}</tr>"
+        before = part.axis
+        yield _share(f"{part.low:g}" if part.low == part.high else f"{part.low:g} to {part.high:g}", part.share)
+    yield "</table>"
 
 
 def _confusion(steps: Sequence[StepDetail]) -> Iterator[str]:
