@@ -10,10 +10,10 @@ import click
 from tarx_toollog.cli.app import App, pass_app
 from tarx_toollog.cli.datasets import diff, list_builds, show, why
 from tarx_toollog.cli.export_lint import lint
-from tarx_toollog.cli.options import filter_options, json_option, output_options
+from tarx_toollog.cli.options import COUNT, filter_options, json_option, output_options
 from tarx_toollog.cli.output import Output, emit_object, emit_rows
 from tarx_toollog.cli.progress import Progress
-from tarx_toollog.errors import ConfigError
+from tarx_toollog.errors import ConfigError, ToolLogError
 from tarx_toollog.export.explain import Explanation
 from tarx_toollog.export.formats import FORMATS
 from tarx_toollog.export.gate import GateOptions
@@ -67,7 +67,7 @@ _SOURCES = _options(
     click.option("--mix", metavar="SPEC", help="Weights: tool=1,chat=0.5,identity=x4,synthetic=1:max=2000."),
     click.option("--balance", metavar="SPEC", help="Limits by tool: tool:cap=300."),
     click.option("--negatives", type=float, metavar="SHARE", help="Share of answers without a call, tools offered."),
-    click.option("--max-steps", type=click.IntRange(min=1), metavar="N", help="At most N rows a conversation."),
+    click.option("--max-steps", type=COUNT, metavar="N", help="At most N rows a conversation."),
 )
 _STAGES = _options(
     click.option("--require-result", is_flag=True, help="Leave out calls whose result was never seen."),
@@ -80,7 +80,7 @@ _STAGES = _options(
     click.option("--near", metavar="0-1|off", default=str(NEAR), help=f"Similarity of near duplicates; {NEAR}."),
     click.option("--keep-duplicates", is_flag=True, help="Keep equal rows, too."),
     click.option("--no-decontaminate", is_flag=True, help="Keep what is in, or near to, a replay scenario."),
-    click.option("--max-tokens", type=click.IntRange(min=1), default=MAX_TOKENS, help=f"Limit of a row; {MAX_TOKENS}."),
+    click.option("--max-tokens", type=COUNT, default=MAX_TOKENS, help=f"Limit of a row; {MAX_TOKENS}."),
     click.option(
         "--overlong", type=click.Choice(["drop", "trim-turns", "trim-results"]), default="drop", help="Beyond it; drop."
     ),
@@ -145,7 +145,12 @@ def run(
     if explanation is not None:
         emit_object(explanation.as_json(), explanation.text(), Output("json" if as_json else "auto"))
         return
-    emit_object(report.as_json(), report_text(report, dry_run=dry_run), Output("json" if as_json else "auto"))
+    try:
+        emit_object(report.as_json(), report_text(report, dry_run=dry_run), Output("json" if as_json else "auto"))
+    except ToolLogError as error:
+        if dry_run:
+            raise
+        raise ToolLogError(error.message, hint=f"the export itself is complete: it is in {out}") from error
 
 
 @group.command()

@@ -13,6 +13,9 @@ from tarx_toollog.store.splits import SPLITS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+COUNT = click.IntRange(min=1, max=2**31 - 1)
+"""A limit that a person gives: SQLite takes a little more, and no log has as many rows."""
+
 _FILTERS = ("since", "until", "tools", "models", "builds", "outcomes", "splits", "conversation", "limit")
 
 
@@ -33,7 +36,7 @@ def filter_options(*, limit: int | None = None) -> Callable[[Callable[..., Any]]
 
         shown = "all" if limit is None else str(limit)
         for option in (
-            click.option("-n", "--limit", type=click.IntRange(min=1), default=limit, help=f"At most N; {shown}."),
+            click.option("-n", "--limit", type=COUNT, default=limit, help=f"At most N; {shown}."),
             click.option("--conversation", metavar="ID", help="A conversation: its id, the beginning of it, or yours."),
             click.option(
                 "--split",

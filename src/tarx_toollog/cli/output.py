@@ -11,12 +11,15 @@ import os
 import re
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
 import click
+
+from tarx_toollog.errors import ToolLogError
 
 Format = Literal["auto", "json", "jsonl", "csv"]
 Row = Mapping[str, Any]
@@ -68,7 +71,7 @@ def emit_rows(
             for row in counted:
                 _write(stream, json_line(_pick(row, columns)) + "\n")
                 if output.is_stream:
-                    stream.flush()
+                    _flush(stream)
         elif output.format == "csv":
             _write_csv(stream, counted, columns, flush=output.is_stream)
         elif output.path is None and stream.isatty() and not output.is_stream:
@@ -77,7 +80,7 @@ def emit_rows(
             print_rows(list(counted), columns, spare=spare, wrap=wrap)
         else:
             _write_plain(stream, counted, columns, flush=output.is_stream)
-        stream.flush()
+        _flush(stream)
     return counted.count
 
 
@@ -94,7 +97,7 @@ def emit_object(value: Mapping[str, Any], text: str, output: Output) -> None:
             _write(stream, json_line(value) + "\n")
         else:
             _write(stream, safe_text(text).rstrip("\n") + "\n")
-        stream.flush()
+        _flush(stream)
 
 
 def json_line(value: Any) -> str:
@@ -146,6 +149,8 @@ class _opened:  # noqa: N801 - used like the function open
 
     def __enter__(self) -> TextIO:
         if self._path is None:
+            if sys.stdout is None:  # the shell's `>&-`
+                raise ToolLogError("the result cannot be written: stdout is closed", hint="write it to a file with >")
             return sys.stdout
         try:
             # What the log holds is private: files are for their owner only.
@@ -157,7 +162,8 @@ class _opened:  # noqa: N801 - used like the function open
 
     def __exit__(self, *_: object) -> None:
         if self._stream is not None:
-            self._stream.close()
+            with suppress(OSError):  # all was flushed; or what could not be is told already
+                self._stream.close()
 
 
 def _pick(row: Row, columns: Sequence[str]) -> dict[str, Any]:
@@ -190,11 +196,31 @@ def _dumps(value: Any, indent: int | None) -> str:
 
 
 def _write(stream: TextIO, text: str) -> None:
+    with _writing(stream):
+        try:
+            stream.write(text)
+        except UnicodeEncodeError:  # a terminal that is not UTF-8
+            encoding = stream.encoding or "ascii"
+            stream.write(text.encode(encoding, "replace").decode(encoding))
+
+
+def _flush(stream: TextIO) -> None:
+    with _writing(stream):
+        stream.flush()
+
+
+@contextmanager
+def _writing(stream: TextIO) -> Iterator[None]:
+    """Turn a full disk into an error for people; a reader that has gone is no error, and passes."""
     try:
-        stream.write(text)
-    except UnicodeEncodeError:  # a terminal that is not UTF-8
-        encoding = stream.encoding or "ascii"
-        stream.write(text.encode(encoding, "replace").decode(encoding))
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        with suppress(OSError, ValueError):  # what is still buffered goes nowhere: the last flush must not fail again
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        message = f"the result cannot be written: {error.strerror}"
+        raise ToolLogError(message, hint="free some space, or write it elsewhere") from error
 
 
 def _write_json(stream: TextIO, value: Any) -> None:
@@ -209,7 +235,7 @@ def _write_csv(stream: TextIO, rows: Iterable[Row], columns: Sequence[str], *, f
         writer.writerow([guard_cell(_csv_text(row.get(name))) for name in columns])
         _write(stream, buffer.getvalue())
         if flush:
-            stream.flush()
+            _flush(stream)
         buffer.seek(0)
         buffer.truncate()
     _write(stream, buffer.getvalue())
@@ -229,4 +255,4 @@ def _write_plain(stream: TextIO, rows: Iterable[Row], columns: Sequence[str], *,
     for row in rows:
         _write(stream, "\t".join(cell_text(row.get(name)) for name in columns) + "\n")
         if flush:
-            stream.flush()
+            _flush(stream)

@@ -8,6 +8,7 @@ they have in their chains; its tokens are divided among them.
 from collections.abc import Mapping
 from typing import Any
 
+from tarx_toollog.export.markdown import as_cell
 from tarx_toollog.export.mix import Answer, Meta
 
 NO_CALL = "(no call)"
@@ -112,6 +113,5 @@ def _table(title: str, group: Mapping[str, Mapping[str, int]], total: int) -> st
     lines = [f"| {title} | rows | trained tokens | share |", "|---|--:|--:|--:|"]
     for name, counts in group.items():
         share = counts["trained_tokens"] / total if total else 0.0
-        escaped = name.replace("|", "\\|")
-        lines.append(f"| {escaped} | {counts['rows']:,} | {counts['trained_tokens']:,} | {share:.1%} |")
+        lines.append(f"| {as_cell(name)} | {counts['rows']:,} | {counts['trained_tokens']:,} | {share:.1%} |")
     return "\n".join(lines) + "\n"

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -19,6 +20,8 @@ Overlong = Literal["drop", "trim-turns", "trim-results"]
 
 MAX_TOKENS = 25_000
 """Default limit of a row: the context of 32,768 less room for what a template or another tokenizer adds."""
+MAX_NUMBER = 2**31 - 1
+"""No limit is larger: databases and trainers take no more, and no log has as many steps."""
 NEAR = 0.8
 """Default similarity from which two examples are nearly the same."""
 BASE_MODEL = "Qwen/Qwen2.5-7B-Instruct"
@@ -80,8 +83,7 @@ class ExportOptions:
             raise ConfigError("no format is chosen", hint="name one with --for; `toollog export formats` lists them")
         self._check_task()
         self._check_numbers()
-        if self.name is not None and (not self.name.strip() or not self.name.isprintable()):
-            raise ConfigError(f"--name {self.name!r} is no name", hint="leave it out to get the next of v1, v2 …")
+        self._check_names()
         if self.tokens is not None and not _is_url(self.tokens):
             raise ConfigError(
                 f"--tokens {self.tokens!r} is not the URL of a model server",
@@ -102,9 +104,32 @@ class ExportOptions:
                 f"preferences are about single answers: {self.task} has no trajectories", hint="use --unit step"
             )
 
+    def _check_names(self) -> None:
+        """Refuse what cannot be a name: it would stand in configurations, and be found in every text."""
+        for option, value, hint in (
+            ("--name", self.name, "leave it out to get the next of v1, v2 …"),
+            ("--base-model", self.base_model, f"leave it out for {BASE_MODEL}"),
+            ("--own-name", self.own_name, "write the name that the model is to call itself"),
+            ("--own-author", self.own_author, "leave it out when answers do not say who makes the model"),
+            ("--parent", self.parent, "`toollog export list` shows the builds"),
+            ("--template", self.template, "write server, trl:NAME, or the name of a file"),
+        ):
+            if value is not None and (not value.strip() or not value.isprintable()):
+                raise ConfigError(f"{option} {value!r} is no name", hint=hint)
+
     def _check_numbers(self) -> None:
-        if self.max_tokens < 1:
-            raise ConfigError(f"--max-tokens must be 1 or more, not {self.max_tokens}", hint="the default is 25000")
+        for option, number, hint in (
+            ("--max-tokens", self.max_tokens, f"the default is {MAX_TOKENS}"),
+            ("--max-steps", self.max_steps, "leave it out for no limit"),
+            ("--limit", self.filters.limit, "leave it out for no limit"),
+        ):
+            if number is not None and not 1 <= number <= MAX_NUMBER:
+                raise ConfigError(f"{option} must lie between 1 and {MAX_NUMBER}, not {number}", hint=hint)
+        if not isfinite(self.gate.min_feedback):
+            raise ConfigError(
+                f"--min-feedback must be a number, not {self.gate.min_feedback}",
+                hint="0 lets everything pass that is not negative",
+            )
         if self.near is not None and not 0 < self.near <= 1:
             raise ConfigError(f"--near must lie between 0 and 1, not {self.near}", hint="--near off keeps all")
         parse_mix(self.mix)

@@ -4,6 +4,7 @@ STAGES: dict[str, dict[str, str]] = {
     "select": {
         "no_step": "it is no step of a dialogue: asked beside the main line, unfinished, or not a chat",
         "not_meant": "the filters, or --limit, leave it out",
+        "gone": "it was deleted, or linked anew, while the export ran",
     },
     "assemble": {"joined": "it went into the example of a dialogue with the answers after it"},
     "gate": {

@@ -1,6 +1,6 @@
 """What a person should hear about an export as a whole: its warnings, beside those about the chat template."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from tarx_toollog.export.formats.base import ExportFormat
@@ -15,6 +15,7 @@ _FATES = (
     "SELECT source, reason, split, COUNT(*) FROM entry WHERE reason IS NOT NULL OR split != 'train' "
     "GROUP BY source, reason, split ORDER BY COUNT(*) DESC, reason"
 )
+_LABELS = "SELECT DISTINCT label FROM entry WHERE reason IS NULL AND copies > 0 AND split = 'train'"
 _KEPT_FOR = "kept for {split}: paraphrases stay together, as conversations do, and chance chose their split"
 
 
@@ -38,6 +39,8 @@ def about_splits(splits: Mapping[str, object]) -> Iterator[str]:
 def about_untrained(options: ExportOptions, spool: Spool, trained: Mapping[str, Any]) -> Iterator[str]:
     """Yield each source that somebody asked for and that is not trained on, with what became of its examples.
 
+    For kto, also the kind of answers of which there is none.
+
     Args:
         options: What was asked for.
         spool: With all decisions made.
@@ -56,6 +59,14 @@ def about_untrained(options: ExportOptions, spool: Spool, trained: Mapping[str, 
                 if found == source
             ]
             yield f"no row of {name} is for training: {'; '.join(fates) or 'there is none'}"
+    if options.task == "kto":
+        yield from _about_kinds({label for (label,) in spool.figures(_LABELS)})
+
+
+def _about_kinds(labels: Collection[int]) -> Iterator[str]:
+    for label, kind in ((1, "good"), (0, "bad")):
+        if labels and label not in labels:
+            yield f"no {kind} answer is for training: kto learns to tell good ones from bad ones, and needs both"
 
 
 def about_formats(

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tarx_toollog.export.markdown import one_line
 from tarx_toollog.export.stages import StageCount, reason_lines, stage_lines, stage_table
 from tarx_toollog.export.template.codes import CODES
 from tarx_toollog.export.write import FormatCounts
@@ -187,7 +188,7 @@ def report_page(report: ExportReport) -> str:
     lines += ["## What is learned", "", report.tables]
     lines += ["## Files", "", "| format | split | rows | left out |", "|---|---|--:|---|"]
     for name, counts in report.formats.items():
-        lost = ", ".join(f"{count} × `{reason}`" for reason, count in counts.dropped.items())
+        lost = ", ".join(f"{count:,} × `{reason}`" for reason, count in counts.dropped.items())
         lines += [f"| {name} | {split} | {rows:,} | {lost} |" for split, rows in counts.rows.items()]
         lines += [] if counts.rows else [f"| {name} | – | 0 | {lost} |"]
     if report.notes:
@@ -195,6 +196,6 @@ def report_page(report: ExportReport) -> str:
         lines += [f"- {count:,} × {_NOTES.get(note, note)} (`{note}`)" for note, count in report.notes.items()]
     if report.warnings or report.lint:
         lines += ["", "## Look at this", ""]
-        lines += [f"- {warning}" for warning in report.warnings]
+        lines += [f"- {one_line(warning)}" for warning in report.warnings]
         lines += [f"- `{code}` in {count:,} rows (docs/export-lint.md)" for code, count in report.lint.items()]
     return "\n".join(lines) + "\n"

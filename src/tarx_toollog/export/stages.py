@@ -51,6 +51,7 @@ def log_stages(captured: Captured, n_read: int, spool: Spool) -> tuple[StageCoun
     lost = {
         "no_step": captured.n_exchanges - captured.n_steps,
         "not_meant": captured.n_steps - captured.n_meant,
+        "gone": captured.n_meant - n_read,
     }
     return (
         _stage("select", captured.n_exchanges + n_beside, lost),
@@ -101,7 +102,7 @@ def stage_table(stages: tuple[StageCount, ...]) -> list[str]:
     lines = ["| stage | in | out | left out |", "|---|--:|--:|---|"]
     for one in stages:
         lost = "<br>".join(
-            f"{count} × {REASONS.get(reason, reason)} (`{reason}`)" for reason, count in one.dropped.items()
+            f"{count:,} × {REASONS.get(reason, reason)} (`{reason}`)" for reason, count in one.dropped.items()
         )
         lines.append(f"| {one.stage} | {one.n_in:,} | {one.n_out:,} | {lost} |")
     return lines

@@ -34,6 +34,7 @@ Level = Literal["off", "secrets", "all"]
 RECIPE = 2
 """Version of the marks and of the checks that no pattern shows; it is part of the policy's id."""
 
+_WITHOUT = "leave --rules, --redact-rules or the setting redact_rules away"
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _RULE_KEYS = frozenset({"name", "pattern", "kind", "group", "keep"})
 _FILE_KEYS = frozenset({"disable", "enable", "keep", "rule"})
@@ -102,13 +103,16 @@ def _combined(level: str, own: Mapping[str, Any], source: Path | None) -> Policy
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        value = tomllib.loads(path.read_text("utf-8"))
+        value = tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as error:
         raise ConfigError(
-            f"{path} cannot be read: {error.strerror}", hint="mend redact_rules, or the permissions of the file"
+            f"{path} cannot be read: {error.strerror}", hint=f"mend the permissions of the file, or {_WITHOUT}"
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}", hint=f"mend {path}, or unset redact_rules") from error
+    except UnicodeDecodeError as error:
+        hint = f"save it as UTF-8, or {_WITHOUT}"
+        raise ConfigError(f"{path} is not valid TOML: byte {error.start + 1} is not UTF-8", hint=hint) from error
+    except ValueError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}", hint=f"mend {path}, or {_WITHOUT}") from error
     unknown = sorted(set(value) - _FILE_KEYS)
     if unknown:
         raise ConfigError(f"{path}: unknown key {unknown[0]!r}", hint=f"known: {', '.join(sorted(_FILE_KEYS))}")

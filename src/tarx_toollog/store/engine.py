@@ -108,9 +108,9 @@ def store_errors(settings: Settings) -> Iterator[None]:
     try:
         yield
     except DatabaseError as error:
-        raise _explain(error.orig or error, settings.database) from error
+        raise _explain(error.orig or error, settings) from error
     except sqlite3.DatabaseError as error:
-        raise _explain(error, settings.database) from error
+        raise _explain(error, settings) from error
 
 
 def is_store_trouble(error: BaseException) -> bool:
@@ -124,8 +124,8 @@ def is_store_trouble(error: BaseException) -> bool:
     )
 
 
-def _explain(error: BaseException, database: str) -> StoreError:
-    text = str(error)
+def _explain(error: BaseException, settings: Settings) -> StoreError:
+    text, database, path = str(error), settings.database, settings.database_path
     if "locked" in text or "busy" in text:
         return StoreError(f"{database} is locked by another program", hint="close it, or try again")
     if "not a database" in text or "malformed" in text:
@@ -134,6 +134,12 @@ def _explain(error: BaseException, database: str) -> StoreError:
         )
     if "no such table" in text or "no such column" in text or "no such view" in text:
         return StoreError(f"{database}: {text}", hint="`toollog db upgrade` brings the schema up to date")
+    # "readonly database", "unable to open", "disk I/O error": it depends on which files of the WAL are there.
+    if path is not None and path.parent.is_dir() and not os.access(path.parent, os.W_OK):
+        return StoreError(
+            f"{database}: {text}: its folder cannot be written, which SQLite must even to read",
+            hint="copy it with its -wal and .journal into another folder; or `toollog db backup` where it is recorded",
+        )
     return StoreError(f"{database}: {text}", hint="`toollog doctor` says what is wrong")
 
 

@@ -8,9 +8,12 @@ import secrets
 import threading
 
 from tarx_toollog.config import Settings
+from tarx_toollog.errors import StoreError
 from tarx_toollog.store.engine import create_private_file
 
 KEY_BYTES = 32
+LEAST_BYTES, MOST_BYTES = 16, 64
+"""A shorter key can be tried out; BLAKE2b takes no longer one."""
 _NAME = "identity.key"
 
 
@@ -18,7 +21,7 @@ def load_secret(settings: Settings) -> bytes:
     """Return the key of a store; the first call makes it (0600).
 
     Raises:
-        StoreError: The folder of the journal cannot be made.
+        StoreError: The folder of the journal cannot be made, or the file holds no key.
         OSError: The file cannot be read or written.
     """
     path = settings.journal_path / _NAME
@@ -34,4 +37,10 @@ def load_secret(settings: Settings) -> bytes:
             pass
         finally:
             new.unlink()
-    return path.read_bytes()
+    key = path.read_bytes()
+    if not LEAST_BYTES <= len(key) <= MOST_BYTES:
+        raise StoreError(
+            f"{path} holds no key: it has {len(key)} bytes, a key has {KEY_BYTES}",
+            hint="take it from a backup; or move it away: a new one is made, which makes other marks of equal values",
+        )
+    return key

@@ -85,10 +85,10 @@ def test_negatives_are_the_answers_without_a_call_where_tools_were_offered() -> 
 
 def test_the_tables_show_shares_of_tokens_and_bear_any_name_of_a_tool() -> None:
     accounting = counted()
-    accounting.add(meta("tool", 289, ("a|b",)), 1)
+    accounting.add(meta("tool", 289, ("a|\x1b\r\nb",)), 1)
     text = accounting.as_text()
 
     assert "| tool | 4 | 890 | 89.0% |" in text
-    assert "| a\\|b | 1 | 289 | 28.9% |" in text
+    assert "| a\\|\ufffd\ufffd\ufffdb | 1 | 289 | 28.9% |" in text
     assert "to which tools were offered: 50.0%." in text
     assert "offered: –." in Accounting().as_text()

@@ -1,10 +1,13 @@
+from math import inf, nan
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tarx_toollog.errors import ConfigError
+from tarx_toollog.export.gate import GateOptions
 from tarx_toollog.export.options import ExportOptions
+from tarx_toollog.store.filters import Filters
 
 
 @pytest.mark.parametrize(
@@ -24,6 +27,19 @@ from tarx_toollog.export.options import ExportOptions
         ({"formats": ()}, "no format", "--for"),
         ({"near": 1.5}, "--near", "--near off"),
         ({"max_tokens": 0}, "--max-tokens", "25000"),
+        ({"max_tokens": 2**31}, "--max-tokens must lie between 1 and 2147483647", "25000"),
+        ({"max_steps": 2**31}, "--max-steps", "no limit"),
+        ({"filters": Filters(limit=10**20)}, "--limit", "no limit"),
+        ({"gate": GateOptions(min_feedback=nan)}, "--min-feedback must be a number, not nan", "not negative"),
+        ({"gate": GateOptions(min_feedback=inf)}, "--min-feedback must be a number, not inf", "not negative"),
+        ({"near": nan}, "--near", "--near off"),
+        ({"negatives": nan}, "answers without a call", "0.2"),
+        ({"base_model": ""}, "--base-model '' is no name", "leave it out"),
+        ({"base_model": "a\nb"}, "--base-model", "leave it out"),
+        ({"own_name": " "}, "--own-name ' ' is no name", "call itself"),
+        ({"own_author": ""}, "--own-author '' is no name", "leave it out"),
+        ({"parent": ""}, "--parent '' is no name", "toollog export list"),
+        ({"template": ""}, "--template '' is no name", "trl:NAME"),
         ({"mix": "tool=much"}, "--mix", "tool=1"),
         ({"balance": "tool=3"}, "--balance", "tool:cap=N"),
         ({"negatives": 1.0}, "answers without a call", "0.2"),

@@ -107,3 +107,25 @@ def test_a_file_that_is_missing_and_a_level_that_does_not_exist(tmp_path: Path) 
         Policy.load("secrets", tmp_path / "none.toml")
     with pytest.raises(ConfigError, match="redact cannot be 'some'"):
         Policy.load("some")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"keep = [", "is not valid TOML: "),
+        (b"\xe4", "byte 1 is not UTF-8"),
+        (b"keep = " + b"1" * 9999, "is not valid TOML"),
+    ],
+)
+def test_a_file_that_is_no_toml_names_the_options_that_name_it(tmp_path: Path, data: bytes, message: str) -> None:
+    (tmp_path / "rules.toml").write_bytes(data)
+
+    with pytest.raises(ConfigError, match=message) as caught:
+        Policy.load("secrets", tmp_path / "rules.toml")
+    assert "leave --rules, --redact-rules or the setting redact_rules away" in caught.value.hint
+
+
+def test_a_byte_order_mark_before_the_rules_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "rules.toml").write_bytes(b'\xef\xbb\xbfkeep = ["00000000"]')
+
+    assert {"00000000"} == Policy.load("secrets", tmp_path / "rules.toml").keep

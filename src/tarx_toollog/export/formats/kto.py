@@ -11,6 +11,20 @@ class KtoWeights(NamedTuple):
     bad: float
 
 
+def about_weights(n_good: int, n_bad: int) -> str:
+    """Return how many rows of both kinds there are, and what their weights do, as lines of a comment."""
+    if not n_good or not n_bad:
+        about = "No weight can stand for the kind\n# that is missing: label some answers of it before you train."
+    elif kto_weights(n_good, n_bad) == (1.0, 1.0):
+        about = "They weigh about the same."
+    else:
+        about = (
+            "The rarer kind counts for more, so that both together weigh\n"
+            "# about the same. A large weight says that few rows decide: read them before you train."
+        )
+    return f"# The rows to train on: {n_good} good ones and {n_bad} bad ones. {about}"
+
+
 def kto_weights(n_good: int, n_bad: int) -> KtoWeights:
     """Return the weights with which good rows count as much as bad ones, or up to a third more.
 

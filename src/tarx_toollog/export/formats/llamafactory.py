@@ -29,7 +29,7 @@ from tarx_toollog.export.files import write_private
 from tarx_toollog.export.formats.base import FormatOptions, Location
 from tarx_toollog.export.formats.hf import length_limit
 from tarx_toollog.export.formats.jsonl import JsonlFiles, check_fits
-from tarx_toollog.export.formats.kto import kto_weights
+from tarx_toollog.export.formats.kto import about_weights, kto_weights
 from tarx_toollog.export.formats.trl import all_learned
 
 FILES: Mapping[Split, str] = {"train": "train.jsonl", "dev": "dev.jsonl", "eval": "eval.jsonl"}
@@ -122,7 +122,7 @@ class LlamaFactoryWriter:
             return _PREFERENCE
         good, bad = self._labels[True], self._labels[False]
         weights = kto_weights(good, bad)
-        return _PREFERENCE + _WEIGHTS.format(good=good, bad=bad, good_weight=weights.good, bad_weight=weights.bad)
+        return _PREFERENCE + _WEIGHTS.format(about=about_weights(good, bad), good=weights.good, bad=weights.bad)
 
     def close(self) -> None:
         """Close all files."""
@@ -336,8 +336,7 @@ pref_beta: 0.1 # how far from the model as it is: larger stays closer
 """
 
 _WEIGHTS = """\
-# The rows to train on: {good} good ones and {bad} bad ones. The rarer kind counts for more, so that both together weigh
-# about the same. A large weight says that few rows decide: read them before you train.
-kto_chosen_weight: {good_weight}
-kto_rejected_weight: {bad_weight}
+{about}
+kto_chosen_weight: {good}
+kto_rejected_weight: {bad}
 """

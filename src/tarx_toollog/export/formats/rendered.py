@@ -22,6 +22,7 @@ from tarx_toollog.export.formats.base import FormatOptions, Location
 from tarx_toollog.export.formats.jsonl import JsonlFiles, check_fits
 from tarx_toollog.export.template.errors import TemplateError
 from tarx_toollog.export.template.render import ChatTemplate
+from tarx_toollog.export.template.render_rules import answer_rules
 
 README = """\
 # Rows in the text of the chat template
@@ -70,7 +71,8 @@ class RenderedWriter:
         """Write one line.
 
         Raises:
-            Dropped: The template cannot write the chat, or the row wants more learned than its last message.
+            Dropped: The template cannot write the chat, or leaves out what the answer says; or more than the last
+                message is to be learned.
         """
         if not row.is_only_last_learned:
             raise Dropped("needs_mask")
@@ -100,4 +102,7 @@ class RenderedWriter:
             rendered = self._template.prompt_and_answer([*row.prompt, answer], row.tools or None)
         except TemplateError:
             raise Dropped("format_cannot_say") from None
+        # Trainers accept a completion that is empty or says less, and teach the model to say no more than that.
+        if not rendered.answer.strip() or any(answer_rules(answer, rendered)):
+            raise Dropped("format_cannot_say")
         return rendered.prompt, rendered.answer

@@ -19,7 +19,7 @@ from tarx_toollog.export.files import write_private
 from tarx_toollog.export.formats.base import FormatOptions, Location
 from tarx_toollog.export.formats.hf import HfFiles, Kind, length_limit, script
 from tarx_toollog.export.formats.jsonl import check_fits, learned_places
-from tarx_toollog.export.formats.kto import kto_weights
+from tarx_toollog.export.formats.kto import about_weights, kto_weights
 
 _COLUMNS: Mapping[Task, Mapping[str, Kind]] = {
     "sft": {"prompt": "objects", "completion": "objects", "tools": "text"},
@@ -106,11 +106,12 @@ class TrlWriter:
                 "MAX_LENGTH": length_limit(self._files.longest),
                 "SEED": self._options.seed,
             }
+            good, bad = self._labels[True], self._labels[False]
             if task == "kto":
-                good, bad = self._labels[True], self._labels[False]
                 weights = kto_weights(good, bad)
-                values |= {"N_GOOD": good, "N_BAD": bad, "GOOD_WEIGHT": weights.good, "BAD_WEIGHT": weights.bad}
-            write_private(self._folder / f"{task}.py", script(f"trl_{task}.py.txt", values))
+                values |= {"GOOD_WEIGHT": weights.good, "BAD_WEIGHT": weights.bad}
+            text = script(f"trl_{task}.py.txt", values).replace("@ABOUT_WEIGHTS@", about_weights(good, bad))
+            write_private(self._folder / f"{task}.py", text)
 
     def close(self) -> None:
         """Close all files."""

@@ -6,6 +6,7 @@ learned is *left out* with a reason of ``export.reasons``, as it would be had it
 """
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -209,7 +210,7 @@ def _elements(raw: bytes, intake: Intake) -> Iterator[InputLine]:
         intake.error(line, error)
     except (ValueError, RecursionError) as error:
         line = error.lineno if isinstance(error, json.JSONDecodeError) else line
-        intake.error(line, BadLineError(_why(error), "write a JSON array, or one object a line"))
+        intake.error(line, _unreadable(error, "write a JSON array, or one object a line"))
 
 
 def _after_space(text: str, place: int) -> int:
@@ -236,14 +237,17 @@ def _parsed(text: str) -> Any:
     try:
         value = _decoder.decode(text.strip())
     except (ValueError, RecursionError) as error:
-        raise BadLineError(_why(error), "write one JSON object a line") from error
+        raise _unreadable(error, "write one JSON object a line") from error
     return value
 
 
-def _why(error: Exception) -> str:
+def _unreadable(error: ValueError | RecursionError, mend: str) -> BadLineError:
     if isinstance(error, json.JSONDecodeError):
-        return f"not JSON: {error.msg[:1].lower()}{error.msg[1:]} at column {error.colno}"
-    return f"not JSON: {TOO_DEEP if isinstance(error, RecursionError) else error}"
+        return BadLineError(f"not JSON: {error.msg[:1].lower()}{error.msg[1:]} at column {error.colno}", mend)
+    if isinstance(error, RecursionError):
+        return BadLineError(f"not JSON: {TOO_DEEP}", mend)
+    # The interpreter reads no longer ones, because that takes a time that grows with the square of the digits.
+    return BadLineError(f"a number has more than {sys.get_int_max_str_digits()} digits", "write it as a string")
 
 
 def _object(value: Any, text: str) -> dict[str, Any]:

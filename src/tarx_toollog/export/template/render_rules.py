@@ -70,7 +70,7 @@ class TemplateCheck:
             return
         if not row.exact:
             yield Finding("prompt_not_prefix", detail=f"learned: {short(row.answer[:60])!r}")
-        yield from self._answer_rules(messages[-1], row)
+        yield from answer_rules(messages[-1], row)
         yield from self._history_rules(messages, tools, row)
         yield from _reasoning_rules(messages, row)
 
@@ -111,15 +111,6 @@ class TemplateCheck:
             return False
         return True
 
-    def _answer_rules(self, message: Message, row: RenderedRow) -> Iterator[Finding]:
-        names = [name for call in calls_of(message) if (name := name_of(call))]
-        for name in dict.fromkeys(names):
-            if row.answer.count(name) < names.count(name):
-                yield Finding("calls_dropped", "tool_calls", name)
-        content = message.get("content")
-        if isinstance(content, str) and (text := content.rpartition("</think>")[2].strip()) and text not in row.answer:
-            yield Finding("answer_dropped", "content", short(text))
-
     def _history_rules(
         self, messages: Sequence[Message], tools: Sequence[Any] | None, row: RenderedRow
     ) -> Iterator[Finding]:
@@ -140,6 +131,17 @@ class TemplateCheck:
                 yield Finding("arguments_twice", detail=short(text))
         if "None" in whole and "None" not in self.template.text and "None" not in _json(messages, tools):
             yield Finding("none_written")
+
+
+def answer_rules(message: Message, row: RenderedRow) -> Iterator[Finding]:
+    """Yield what an answer says, and the text of what is learned does not: calls by their names, and words."""
+    names = [name for call in calls_of(message) if (name := name_of(call))]
+    for name in dict.fromkeys(names):
+        if row.answer.count(name) < names.count(name):
+            yield Finding("calls_dropped", "tool_calls", name)
+    content = message.get("content")
+    if isinstance(content, str) and (text := content.rpartition("</think>")[2].strip()) and text not in row.answer:
+        yield Finding("answer_dropped", "content", short(text))
 
 
 def _reasoning_rules(messages: Sequence[Message], row: RenderedRow) -> Iterator[Finding]:

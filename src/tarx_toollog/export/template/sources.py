@@ -26,18 +26,22 @@ def template_from_file(path: Path, *, tokens: Mapping[str, str] | None = None) -
     """
     try:
         text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the chat template cannot be read: {error}", hint="name a file, or server") from error
+    except OSError as error:
+        message = f"the chat template {path} cannot be read: {error.strerror}"
+        raise ConfigError(message, hint="name a file that can be read, or server") from error
+    except UnicodeDecodeError as error:
+        message = f"the chat template {path} is not UTF-8 (byte {error.start + 1})"
+        raise ConfigError(message, hint="save the file as UTF-8, or name another") from error
     if path.suffix != ".json":
         return ChatTemplate(text, tokens=tokens)
     try:
         answer = parse_json(text)
     except InvalidJsonError as error:
         raise ConfigError(f"{path.name} is not JSON: {error}") from error
-    return _from_configuration(answer if isinstance(answer, Mapping) else {}, tokens or {})
+    return _from_configuration(path.name, answer if isinstance(answer, Mapping) else {}, tokens or {})
 
 
-def _from_configuration(answer: Mapping[str, Any], tokens: Mapping[str, str]) -> ChatTemplate:
+def _from_configuration(name: str, answer: Mapping[str, Any], tokens: Mapping[str, str]) -> ChatTemplate:
     """Return the template for chats with tools, where there are several: rows of an export have tools."""
     templates = answer.get("chat_template")
     if isinstance(templates, list):  # tokenizers with several: [{"name", "template"}, …]
@@ -46,7 +50,7 @@ def _from_configuration(answer: Mapping[str, Any], tokens: Mapping[str, str]) ->
     text = answer.get("chat_template_tool_use") or templates
     if not isinstance(text, str) or not text:
         raise ConfigError(
-            "there is no chat_template in it",
+            f"there is no chat_template in {name}",
             hint="take chat_template.jinja or tokenizer_config.json of the model, or the server's /props",
         )
     own = {key: token for key in _TOKENS if (token := _token(answer.get(key)))}

@@ -156,6 +156,16 @@ def test_kto_weighs_good_and_bad_rows_by_their_number_in_training(tmp_path: Path
     config = (tmp_path / "kto.yaml").read_text()
     assert "\nkto_chosen_weight: 1.0\nkto_rejected_weight: 4.0\n" in config
     assert "12 good ones and 3 bad ones" in config
+    assert "rarer kind counts for more" in config
+
+
+def test_kto_with_good_rows_alone_claims_nothing_of_their_weight(tmp_path: Path) -> None:
+    export(LlamaFactoryFormat(), tmp_path, [replace(GOOD, label=True)] * 3, FormatOptions(task="kto"))
+
+    config = (tmp_path / "kto.yaml").read_text()
+    assert "3 good ones and 0 bad ones" in config
+    assert "rarer" not in config
+    assert "label some answers of it before you train" in config
 
 
 def test_the_files_are_named_by_build_and_split(tmp_path: Path) -> None:

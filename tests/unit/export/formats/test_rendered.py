@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tarx_toollog.errors import ConfigError
+from tarx_toollog.export.example import Row
 from tarx_toollog.export.formats.base import FormatOptions
 from tarx_toollog.export.formats.rendered import RenderedFormat
 from tests.support.export_rows import GOOD, PREFERENCE, TRAITS, TRAJECTORY, answer, export, make_row, user
@@ -82,3 +83,32 @@ def test_a_row_that_wants_more_learned_than_its_last_message_is_refused(tmp_path
 def test_the_page_warns_of_a_second_chat_template(tmp_path: Path) -> None:
     export(RenderedFormat(), tmp_path, [GOOD], FormatOptions(task="kto", template=TEMPLATE))
     assert "mlx_lm.lora" in (tmp_path / "README.md").read_text()
+
+
+OPENING = "{% if add_generation_prompt %}assistant:{% endif %}"
+HISTORY = "{% for m in messages if m.role != 'assistant' %}{{ m.role }}:{{ m.content }};{% endfor %}"
+
+
+@pytest.mark.parametrize(
+    ("template", "row"),
+    [
+        (HISTORY + OPENING, make_row([user("a"), answer("b")])),
+        (HISTORY + "{{ ';' if messages[-1].role == 'assistant' }}", make_row([user("a"), answer("b")])),
+        (HISTORY + "{{ messages[-1].content if messages[-1].role == 'assistant' }}", TRAITS["one call"]),
+        (HISTORY + "{{ messages[-1].content[:3] if messages[-1].role == 'assistant' }}", GOOD),
+    ],
+    ids=["nothing", "only what ends it", "no call", "half of the text"],
+)
+def test_an_answer_that_the_template_does_not_write_is_dropped(template: str, row: Row, tmp_path: Path) -> None:
+    made = export(RenderedFormat(), tmp_path, [row], FormatOptions(template=template))
+
+    assert (["format_cannot_say"], {}) == (made.dropped, made.lines)
+
+
+def test_a_worse_answer_that_the_template_does_not_write_is_dropped(tmp_path: Path) -> None:
+    template = HISTORY + "{% if messages[-1].role == 'assistant' %}{{ messages[-1].content[:1] }};{% endif %}"
+    row = make_row([user("a"), answer("b")], rejected=answer("cd"))
+
+    made = export(RenderedFormat(), tmp_path, [row], FormatOptions(task="dpo", template=template))
+
+    assert ["format_cannot_say"] == made.dropped

@@ -137,6 +137,20 @@ def test_rows_of_one_kind_have_no_weights() -> None:
     assert (1.0, 1.0) == kto_weights(9, 0) == kto_weights(0, 9)
 
 
+@pytest.mark.parametrize(
+    ("n_good", "n_bad", "said"),
+    [(9, 0, "the kind\n# that is missing"), (0, 9, "the kind\n# that is missing"), (4, 3, "weigh about the same")],
+)
+def test_the_script_claims_of_weights_only_what_they_do(n_good: int, n_bad: int, said: str, tmp_path: Path) -> None:
+    rows = [replace(GOOD, label=n < n_good) for n in range(n_good + n_bad)]
+    export(TrlFormat(), tmp_path, rows, FormatOptions(task="kto"))
+
+    script = (tmp_path / "kto.py").read_text()
+    assert f"{n_good} good ones and {n_bad} bad ones" in script
+    assert said in script
+    assert "rarer" not in script
+
+
 def test_rows_in_the_recommended_proportion_have_no_weights() -> None:
     assert (1.0, 1.0) == kto_weights(3, 3) == kto_weights(4, 3)
     assert ((1.0, 1.66), (1.34, 1.0)) == (kto_weights(5, 3), kto_weights(3, 4))

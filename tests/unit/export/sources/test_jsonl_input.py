@@ -49,6 +49,10 @@ def test_lines_and_elements_of_an_array_are_numbered_as_an_editor_does(tmp_path:
         (b'[{"a": 1},\n', "line 1: not JSON"),
         (b'\n[{"a": 1},\n\n{"a": }]', "line 4: not JSON: expecting value at column 7"),
         (b'[{"a": "\xff"}]', "line 1: not UTF-8"),
+        (
+            b'[{"a": 1},\n{"a": ' + b"1" * 10_000 + b"}]",
+            "line 2: a number has more than 4300 digits; write it as a string",
+        ),
     ],
 )
 def test_what_cannot_be_read_is_told_with_its_line(tmp_path: Path, data: bytes, message: str) -> None:

@@ -56,11 +56,11 @@ def test_of_several_templates_it_is_the_one_for_tools(tmp_path: Path, props: dic
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("tokenizer_config.json", "{}", "there is no chat_template"),
+        ("tokenizer_config.json", "{}", r"there is no chat_template in tokenizer_config\.json"),
         ("tokenizer_config.json", "[]", "there is no chat_template"),
         ("tokenizer_config.json", "{", "is not JSON"),
         ("chat.jinja", "{% for", "syntax error"),
-        ("chat.jinja", None, "cannot be read"),
+        ("chat.jinja", None, r"chat\.jinja cannot be read: No such file or directory$"),
     ],
 )
 def test_what_is_no_template_is_said_plainly(tmp_path: Path, name: str, content: str | None, message: str) -> None:
@@ -69,6 +69,14 @@ def test_what_is_no_template_is_said_plainly(tmp_path: Path, name: str, content:
 
     with pytest.raises(ConfigError, match=message):
         template_from_file(tmp_path / name)
+
+
+def test_a_template_in_another_encoding_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "chat.jinja"
+    path.write_bytes("ä".encode("latin-1"))
+
+    with pytest.raises(ConfigError, match=r"chat\.jinja is not UTF-8 \(byte 1\)$"):
+        template_from_file(path)
 
 
 def test_a_template_of_trl_is_read_without_importing_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
