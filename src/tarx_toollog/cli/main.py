@@ -35,6 +35,9 @@ COMMANDS = {
     "config": Lazy("config", "group", "See the settings, and where each comes from."),
 }
 
+OWN_SIGNALS = ("serve",)
+"""Commands that heed signals themselves."""
+
 
 class Root(click.Group):
     """The top group: imports a subcommand on its first use, and turns every error into two lines and a code."""
@@ -101,3 +104,5 @@ def cli(ctx: click.Context, database: str | None, debug: bool, quiet: bool) -> N
     app.database, app.debug, app.quiet = database, debug, quiet
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
+    if ctx.invoked_subcommand not in OWN_SIGNALS:
+        ctx.with_resource(exits.ending_like_ctrl_c())

@@ -5,7 +5,7 @@ same bytes, and ``sha256sum`` tells two exports apart.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,16 @@ def _lineage(written: Written, entry: Entry) -> dict[str, Any]:
     if entry.file is not None:
         line |= {"from_file": entry.file, "from_line": entry.line}
     return line | {"n_tokens": entry.n_tokens, "n_trained_tokens": entry.n_trained, "tokens_from": entry.tokens_from}
+
+
+def unfinished_manifest(names: Iterable[str]) -> str:
+    """Return what stands in for the manifest while files are replaced: the names of all that is ours."""
+    manifest = {
+        "manifest_version": MANIFEST_VERSION,
+        "unfinished": True,
+        "files": [{"path": name} for name in names],
+    }
+    return json.dumps(manifest, indent=2, ensure_ascii=True) + "\n"
 
 
 def manifest_text(folder: Path, report: Mapping[str, Any], *, last_exchange: int) -> str:

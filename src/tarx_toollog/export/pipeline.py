@@ -5,7 +5,8 @@ what passes in a scratch file, the spool. Between them everything is decided tha
 and nearly equal rows, splits, the mix. The second pass writes what is in, in the order in which it was read, to every
 format. So memory does not grow with the log.
 
-Everything is written beside the output folder and moved at the end: an export that fails leaves it as it was.
+Everything is written into a hidden folder and moved at the end: an export that fails leaves the output as it was. The
+build is finished when its files are in their place, not before.
 """
 
 import json
@@ -25,12 +26,12 @@ from tarx_toollog.export.files import write_private
 from tarx_toollog.export.formats import ExportFormat, FormatOptions
 from tarx_toollog.export.manifest import MANIFEST_FILE, REPORT_FILE, manifest_text, write_lineage
 from tarx_toollog.export.options import ExportOptions
-from tarx_toollog.export.placing import place, require_free
+from tarx_toollog.export.placing import place, require_free, resolved
 from tarx_toollog.export.preparation import Preparation, prepared
 from tarx_toollog.export.prior import Prior
 from tarx_toollog.export.reading import Reading
 from tarx_toollog.export.reasons import REASONS
-from tarx_toollog.export.record import BuildRecord, begun
+from tarx_toollog.export.record import BuildRecord, begun, require_writable
 from tarx_toollog.export.remarks import about_formats, about_sources, about_splits, about_untrained
 from tarx_toollog.export.report import (
     ExportReport,
@@ -39,7 +40,7 @@ from tarx_toollog.export.report import (
     split_counts,
     token_figures,
 )
-from tarx_toollog.export.scratch import rare_collections, scratch_folder
+from tarx_toollog.export.scratch import alone, is_of, rare_collections, scratch_folder
 from tarx_toollog.export.server_tokens import ServerTokens
 from tarx_toollog.export.stages import StageCount, log_stages, stage_counts, verified
 from tarx_toollog.export.verify import verify_files
@@ -105,13 +106,15 @@ def run_export(
     formats = chosen_formats(options.formats, options.task, options.unit)
     leaves_nothing = dry_run or explain is not None
     if explain is None:
-        require_free(out, force=force)
-        if record and options.name is not None:
-            Datasets(log).require_free(options.name, replace=options.replace_build)
+        require_free(out, force=force, formats=options.formats)
+        if record:
+            _require_recordable(log, options, dry_run=dry_run)
+    home = resolved(out)
     try:
         with (
+            nullcontext() if leaves_nothing else alone(home),
             rare_collections(),
-            scratch_folder(None if leaves_nothing else out) as folder,
+            scratch_folder(None if leaves_nothing else home) as folder,
             closing(Spool(folder / "spool.db")) as spool,
             prepared(log, options, folder) as ready,
         ):
@@ -125,14 +128,30 @@ def run_export(
             if dry_run:
                 return report
             with begun(log, options, ready, enabled=record) as build:
-                report = replace(report, build=build.name)
-                report = run.verify(content, report)
-                require_free(out, force=force)  # another export may have been quicker
-                run.keep(content, build, report)
-                return replace(report, files=place(content, out))
+                report = run.verify(content, replace(report, build=build.name))
+                run.keep(build)
+                require_free(out, force=force)  # somebody else may have put something there
+                return run.place(content, home, build, report)
     except OSError as error:
-        where, hint = (tempfile.gettempdir(), "set TMPDIR to another") if leaves_nothing else (out, "choose another")
-        raise ToolLogError(f"cannot write {where}: {error.strerror}", hint=f"{hint} folder") from error
+        raise _explained(error, out, is_temporary=leaves_nothing) from error
+
+
+def _require_recordable(log: ToolLog, options: ExportOptions, *, dry_run: bool) -> None:
+    if options.name is not None:
+        Datasets(log).require_free(options.name, replace=options.replace_build)
+    if not dry_run:
+        require_writable(log)
+
+
+def _explained(error: OSError, out: Path, *, is_temporary: bool) -> ToolLogError:
+    """Say which file cannot be used: one of those that are read, or the output, to which everything else belongs."""
+    what = error.strerror or str(error)
+    named = isinstance(error.filename, str | bytes)
+    if named and not is_of(error.filename, None if is_temporary else resolved(out)):
+        return ToolLogError(f"cannot use {error.filename}: {what}", hint="see who owns it, and who may read it")
+    if is_temporary:
+        return ToolLogError(f"cannot write {tempfile.gettempdir()}: {what}", hint="set TMPDIR to another folder")
+    return ToolLogError(f"cannot write {out}: {what}", hint="choose another folder")
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,10 +221,17 @@ class _Run:
         write_private(content / MANIFEST_FILE, manifest)
         return report
 
-    def keep(self, content: Path, build: BuildRecord, report: ExportReport) -> None:
-        """Write the build down in the database."""
+    def keep(self, build: BuildRecord) -> None:
+        """Write the examples of the build down in the database."""
         self.progress.begin("build recorded")
-        build.keep(self.spool, report.facts(), json.loads((content / MANIFEST_FILE).read_bytes())["files"])
+        build.add(self.spool)
+
+    def place(self, content: Path, home: Path, build: BuildRecord, report: ExportReport) -> ExportReport:
+        """Move everything to its place, and only then call the build whole; return the report with the files."""
+        listed = json.loads((content / MANIFEST_FILE).read_bytes())["files"]
+        files = place(content, home)
+        build.finish(report.facts(), listed)
+        return replace(report, files=files)
 
     def report(self, seen: _Seen, counts: Mapping[str, FormatCounts] | None = None) -> ExportReport:
         """Return what was done so far."""

@@ -1,14 +1,19 @@
 """Keeps a build in the database: which examples are in it, which are not, and why."""
 
+import traceback
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
+from tarx_toollog.errors import StoreError
 from tarx_toollog.export.options import ExportOptions
 from tarx_toollog.export.preparation import Preparation
 from tarx_toollog.store.datasets import DatasetExampleRow, Datasets, NewBuild
+from tarx_toollog.store.engine import store_errors
 from tarx_toollog.store.log import ToolLog
 from tarx_toollog.store.spool import Entry, Spool
+
+_WITHOUT = "--no-record writes the files alone"
 
 
 class BuildRecord:
@@ -25,11 +30,35 @@ class BuildRecord:
         self._datasets = datasets
         self._build_id = build_id
 
-    def keep(self, spool: Spool, counts: Mapping[str, Any], files: Any) -> None:
-        """Write every example down, and that the build is whole."""
+    def add(self, spool: Spool) -> None:
+        """Write every example down.
+
+        Raises:
+            StoreError: The database cannot be written.
+        """
         if self._datasets is not None:
-            self._datasets.add(self._build_id, _rows(spool.entries(only_in=False)))
-            self._datasets.finish(self._build_id, counts, files)
+            with _advised(_WITHOUT):
+                self._datasets.add(self._build_id, _rows(spool.entries(only_in=False)))
+
+    def finish(self, counts: Mapping[str, Any], files: Any) -> None:
+        """Write down that the build is whole: its files are in their place.
+
+        Raises:
+            StoreError: The database cannot be written.
+        """
+        if self._datasets is not None:
+            with _advised(f"the files are in their place, only the build {self.name} is not recorded as finished"):
+                self._datasets.finish(self._build_id, counts, files)
+
+
+def require_writable(log: ToolLog) -> None:
+    """Refuse a database that cannot be written now: it would be found out when all work is done.
+
+    Raises:
+        StoreError: It cannot.
+    """
+    with _opened(log) as writable, _advised(_WITHOUT), store_errors(log.settings), writable.engine.begin():
+        pass  # this took the lock of writers, and nothing else was wanted
 
 
 @contextmanager
@@ -52,14 +81,35 @@ def begun(log: ToolLog, options: ExportOptions, prepared: Preparation, *, enable
         config=options.as_json(),
         last_exchange_id=prepared.last_exchange,
     )
-    with ToolLog.open(settings=log.settings, read_only=False) as writable:
+    with _opened(log) as writable:
         datasets = Datasets(writable)
-        row = datasets.start(new, replace=options.replace_build)
+        with _advised(_WITHOUT):
+            row = datasets.start(new, replace=options.replace_build)
         try:
             yield BuildRecord(datasets, row.name, row.id)
-        except BaseException:
-            datasets.fail(row.id)
+        except BaseException as error:
+            # Ctrl-C in a statement leaves its cursor in a frame of the traceback, and the cursor keeps the transaction.
+            traceback.clear_frames(error.__traceback__)
+            with suppress(StoreError):  # what went wrong first is to be told; the build stays `writing`
+                datasets.fail(row.id)
             raise
+
+
+@contextmanager
+def _opened(log: ToolLog) -> Iterator[ToolLog]:
+    with _advised(_WITHOUT):
+        writable = ToolLog.open(settings=log.settings, read_only=False)
+    with writable:
+        yield writable
+
+
+@contextmanager
+def _advised(advice: str) -> Iterator[None]:
+    """Add advice to what is said about a database that cannot be written."""
+    try:
+        yield
+    except StoreError as error:
+        raise type(error)(error.message, hint="; ".join(filter(None, (error.hint, advice)))) from error
 
 
 def _rows(entries: Iterable[Entry]) -> Iterator[DatasetExampleRow]:

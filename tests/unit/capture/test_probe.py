@@ -239,6 +239,7 @@ def test_a_server_that(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert time.monotonic() - begun < 2
         assert probed.facts is None
         assert error in str(probed.error)
+        monkeypatch.setattr(probe, "_TOTAL_S", 10)  # a busy machine is no failure of the good one
         prober.saw(good.url, MODEL)
         assert results.next().error is None
 
