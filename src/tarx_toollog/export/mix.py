@@ -33,7 +33,7 @@ _TRAIN, _TOOLS, _CALLS = 1, 2, 4
 _SCRAMBLE = 0x9E3779B97F4A7C15  # odd, so that multiplying is one to one
 _REASONS = ("", "mixed_out", "balanced_out", "enough_negatives", "enough_steps")
 _PART = re.compile(
-    r"(?P<source>\w+) = (?: x(?P<times>\d+) | (?P<share>[\d.]+)% | (?P<weight>[\d.]+) ) (?: :max=(?P<max>\d+) )?",
+    r"(?P<source>\w+) = (?: x(?P<times>\d+) | (?P<share>[\d.]+)% | (?P<weight>[\d.]+) ) (?: :max=(?P<max>\d{1,9}) )?",
     re.VERBOSE,
 )
 

@@ -73,6 +73,7 @@ def test_the_parts_of_a_specification_are_weights_repetitions_shares_and_limits(
         ("tool=1.2.3", "1.2.3 is no number"),
         ("tool=x2.5", "cannot be read"),
         ("tool=1:max=", "cannot be read"),
+        (f"tool=1:max={10**9}", "cannot be read"),
         ("tool=1,tool=2", "tool is given twice"),
         ("identity=60%,chat=40%", "leave nothing for the other sources"),
         ("identity=x51", "more than 50 times"),
