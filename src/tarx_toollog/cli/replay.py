@@ -37,6 +37,7 @@ _TRIALS = (
     "conversation_uid",
     "turn_no",
     "step_no",
+    "attempt",
     "status",
     "agrees",
     "failure",
@@ -125,6 +126,9 @@ def export(app: App, tag: str) -> None:
 @click.option("--seed", type=int, help="Sampling seed.")
 @click.option("--stream", is_flag=True, help="Ask for streamed answers.")
 @click.option("-n", "--limit", type=click.IntRange(min=1), help="At most N scenarios, a random sample.")
+@click.option(
+    "--attempts", type=click.IntRange(min=1, max=100), default=1, show_default=True, help="Ask each step so often."
+)
 @click.option("--extra-body", metavar="JSON", help="Keys for every request body; null removes one.")
 @click.option("--concurrency", type=click.IntRange(min=1), default=1, show_default=True, help="Requests at a time.")
 @click.option(
@@ -144,6 +148,8 @@ def run(app: App, /, as_json: bool, **options: Any) -> int:
     from tarx_toollog.replay.runner import replay
 
     request = _request(**options)
+    if request.attempts > 1 and request.overrides.temperature == 0:
+        app.say("at temperature 0 all attempts are alike; --temperature 0.8 --seed 1 asks as people do")
     with _writable(app) as log:
         try:
             with _progress(app) as listener:
@@ -154,6 +160,30 @@ def run(app: App, /, as_json: bool, **options: Any) -> int:
         report = build_report(log, request.name)
     emit_object(report.to_json(), report_text(report), _as_output(as_json))
     return exits.OK if report.is_valid else exits.ENDPOINT
+
+
+@group.command("noise")
+@click.argument("name", metavar="RUN")
+@click.option(
+    "--share", type=click.FloatRange(0, 1), default=0.1, show_default=True, help="Of the scenarios: ask so many again."
+)
+@json_option
+@pass_app
+def noise_(app: App, name: str, share: float, as_json: bool) -> None:
+    """Ask a part of a run again, of the same server, and say how often the verdict changes by itself.
+
+    \b
+    toollog replay noise base
+    """
+    from tarx_toollog.replay.noise import asked_again, noise, noise_text
+    from tarx_toollog.replay.runner import replay
+
+    with _writable(app) as log:
+        request = asked_again(log, name, share)
+        with _progress(app) as listener:
+            replay(log, request, listener)
+        found = noise(log, request.name)
+    emit_object(found.to_json(), noise_text(found), _as_output(as_json))
 
 
 @group.command("score")
@@ -219,6 +249,7 @@ def _request(
     seed: int | None,
     stream: bool,
     limit: int | None,
+    attempts: int,
     extra_body: str | None,
     concurrency: int,
     retries: int,
@@ -241,6 +272,7 @@ def _request(
         endpoint=endpoint,
         overrides=Overrides(model, temperature, seed, stream, _json_object(extra_body)),
         limit=limit,
+        attempts=attempts,
         concurrency=concurrency,
         patience=patience,
     )

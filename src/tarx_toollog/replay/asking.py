@@ -6,7 +6,7 @@ them whole, so that faults of its streaming (wrong indexes, lost fragments) are 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -29,6 +29,10 @@ class Overrides:
     stream: bool = False
     extra_body: Mapping[str, Any] = field(default_factory=dict)
     """Keys to add or replace, for example ``{"lora": [{"id": 0, "scale": 0.0}]}``; null removes a key."""
+
+    def for_attempt(self, attempt: int) -> "Overrides":
+        """Return what is sent at an attempt, from 1: each has a seed of its own, or they would all be the same."""
+        return self if self.seed is None else replace(self, seed=self.seed + attempt - 1)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as it is kept with the run."""

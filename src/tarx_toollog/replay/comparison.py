@@ -6,7 +6,7 @@ so that their interval is narrower than it should be.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from tarx_toollog.errors import ConfigError, NothingMatchedError
@@ -14,7 +14,7 @@ from tarx_toollog.replay.report import VERDICT, Report, is_right, judged_chains,
 from tarx_toollog.replay.scenario import Scenario
 from tarx_toollog.replay.scoring import scenarios_of
 from tarx_toollog.replay.statistics.paired import PairedDifference, paired_difference, pairs_to_decide
-from tarx_toollog.store.replays import Replays, RunRow, TrialRow
+from tarx_toollog.store.replays import AGAIN, Replays, RunRow, TrialRow
 
 if TYPE_CHECKING:
     from tarx_toollog.store.log import ToolLog
@@ -144,6 +144,7 @@ def compare_runs(log: "ToolLog", first: str, second: str, *, margin: float = MAR
             hint="replay one set with both models",
         )
     found = compared(_half(log, replays, runs[0]), _half(log, replays, runs[1]), margin)
+    found = replace(found, doubts=(*found.doubts, *_noise(log, replays, found)))
     if not found.steps.n_pairs:
         raise NothingMatchedError(
             f"no step has a verdict in both {first} and {second}", hint="let both runs finish: `toollog replay list`"
@@ -220,6 +221,19 @@ def _doubts(first: RunRow, second: RunRow) -> Iterator[str]:
     for run in (first, second):
         if run.status != "finished":
             yield f"{run.name} is {run.status}: what it has not been asked is not compared"
+
+
+def _noise(log: "ToolLog", replays: Replays, found: Comparison) -> Iterator[str]:
+    """Yield that the difference is no larger than what changes when one of the two is asked again."""
+    names = (found.first.run.name, found.second.run.name)
+    for again in replays.runs():
+        of = again.params.get(AGAIN)
+        if of not in names or again.name in names or found.chains.estimate is None:
+            continue
+        pairs = compared(_half(log, replays, replays.run(str(of))), _half(log, replays, again)).chains
+        flipped = pairs.only_first + pairs.only_second
+        if pairs.n_pairs and flipped / pairs.n_pairs >= abs(found.chains.estimate) > 0:
+            yield f"asked again, {of} gives another verdict on {flipped} of {pairs.n_pairs} chains: that is as much"
 
 
 def _without_contestant(value: Any) -> Any:

@@ -56,7 +56,8 @@ def details(log: "ToolLog", name: str) -> Iterator[StepDetail]:
     """
     replays = Replays(log)
     run = replays.run(name)
-    trials = {(trial.scenario_id, trial.step_no): trial for trial in replays.trials(run.id)}
+    first = (trial for trial in replays.trials(run.id) if trial.attempt == 1)
+    trials = {(trial.scenario_id, trial.step_no): trial for trial in first}
     for row, scenario in scenarios_of(log, run):
         for step in scenario.steps:
             trial = trials.get((row.id, step.step_no))

@@ -16,6 +16,7 @@ from tarx_toollog.replay.scenario import BRONZE, GOLD, Scenario
 from tarx_toollog.replay.scorers import SCORERS
 from tarx_toollog.replay.scorers.findings import CODES
 from tarx_toollog.replay.scoring import scenarios_of
+from tarx_toollog.replay.statistics.attempts import Attempts, attempts
 from tarx_toollog.replay.statistics.proportion import Proportion, wilson
 from tarx_toollog.replay.statistics.survival import Survival, survival
 from tarx_toollog.store.replays import Replays, RunRow, TrialRow
@@ -75,6 +76,8 @@ class Report:
     """Step agreement where the log has a call, and where it has an answer."""
     depths: tuple[Slice, ...]
     """Step agreement by step of the turn."""
+    attempts: Attempts | None
+    """How often chains are right every time; None where each was tried once."""
     survival: tuple[Survival, ...]
     """Chains that are right up to each step."""
     axes: tuple[Bin, ...]
@@ -124,6 +127,7 @@ class Report:
             "scorers": {name: share.to_json() for name, share in self.scorers.items()},
             "by_decision": _slices_to_json(self.decisions),
             "by_depth": _slices_to_json(self.depths),
+            "attempts": None if self.attempts is None else self.attempts.to_json(),
             "survival": [step.to_json() for step in self.survival],
             "frontier": self.frontier.to_json(),
             "by_axis": [part.to_json() for part in self.axes],
@@ -175,6 +179,7 @@ def trial_rows(log: "ToolLog", name: str) -> list[dict[str, Any]]:
                 "conversation_uid": scenario.conversation_uid,
                 "turn_no": scenario.turn_no,
                 "step_no": trial.step_no,
+                "attempt": trial.attempt,
                 "status": trial.status,
                 "agrees": None if verdict is None else verdict.value == 1.0,
                 "failure": None if verdict is None else verdict.detail.get("code"),
@@ -193,6 +198,7 @@ def summarise(run: RunRow, scenarios: Mapping[int, Scenario], trials: Iterable[T
     judged = judged_trials(trials)
     expected = {(key, step.step_no): step for key, scenario in scenarios.items() for step in scenario.steps}
     chains, unjudged = judged_chains(scenarios, judged)
+    n_attempts = run.params.get("attempts", 1)
     return Report(
         run=run,
         tiers=dict(Counter(scenario.tier for scenario in scenarios.values())),
@@ -207,6 +213,7 @@ def summarise(run: RunRow, scenarios: Mapping[int, Scenario], trials: Iterable[T
             for trial in judged
         ),
         depths=_slices(sorted(((f"step {trial.step_no}", is_right(trial)) for trial in judged), key=_natural)),
+        attempts=attempts_at(scenarios, trials, n_attempts),
         survival=survival(
             chain_ends(scenarios, [(trial.scenario_id, trial.step_no, is_right(trial)) for trial in judged])
         ),
@@ -220,7 +227,7 @@ def summarise(run: RunRow, scenarios: Mapping[int, Scenario], trials: Iterable[T
         ),
         signatures=_by_size(_slices((scenarios[key].signature or "(answer)", ok) for key, ok in chains.items())),
         failures=_failures(judged, scenarios),
-        steps_total=len(expected),
+        steps_total=len(expected) * n_attempts,
         steps_asked=len(trials),
         infra_errors=sum(trial.status == "infra_error" for trial in trials),
         model_errors=sum(trial.status == "model_error" for trial in trials),
@@ -229,8 +236,28 @@ def summarise(run: RunRow, scenarios: Mapping[int, Scenario], trials: Iterable[T
 
 
 def judged_trials(trials: Iterable[TrialRow]) -> list[TrialRow]:
-    """Return the trials that say something about the model, and have their scores."""
-    return [trial for trial in trials if VERDICT in trial.scores]
+    """Return the first attempts that say something about the model, and have their scores.
+
+    Later attempts at a step say how sure the model is of it, and nothing about other steps: as more cases they would
+    make every interval too narrow.
+    """
+    return [trial for trial in trials if VERDICT in trial.scores and trial.attempt == 1]
+
+
+def attempts_at(scenarios: Mapping[int, Scenario], trials: Iterable[TrialRow], k: int) -> Attempts | None:
+    """Return how often chains are right every time; None where each was tried once."""
+    if k < 2:
+        return None
+    results: dict[int, dict[int, list[bool]]] = defaultdict(lambda: defaultdict(list))
+    for trial in trials:
+        if VERDICT in trial.scores:
+            results[trial.scenario_id][trial.attempt].append(is_right(trial))
+    counts = []
+    for key, scenario in scenarios.items():
+        whole = [all(found) for found in results[key].values() if len(found) == len(scenario.steps)]
+        if scenario.is_whole and whole:
+            counts.append((sum(whole), len(whole)))
+    return attempts(counts, k)
 
 
 def is_right(trial: TrialRow, scorer: str = VERDICT) -> bool:

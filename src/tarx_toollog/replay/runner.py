@@ -13,7 +13,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tarx_toollog.canonical import json_text
 from tarx_toollog.errors import EndpointError
@@ -24,7 +24,7 @@ from tarx_toollog.replay.scenario import ScenarioStep
 from tarx_toollog.replay.scoring import judge_trial, scenarios_of
 from tarx_toollog.replay.server import described, facts_for, require_same
 from tarx_toollog.replay.statistics.proportion import Proportion, wilson
-from tarx_toollog.store.replays import NewTrial, Replays, RunRow, TrialStatus
+from tarx_toollog.store.replays import AGAIN, NewTrial, Replays, RunRow, TrialStatus
 from tarx_toollog.wire.decode import decode
 
 if TYPE_CHECKING:
@@ -49,6 +49,10 @@ class RunRequest:
     overrides: Overrides = field(default_factory=lambda: Overrides(""))
     limit: int | None = None
     """At most this many scenarios."""
+    attempts: int = 1
+    """How often each step is asked; the first attempt at all of them comes first."""
+    again: str | None = None
+    """The run that is asked again, to see what changes by itself."""
     resume: bool = False
     """Go on with the run called ``name``; everything else of it is read from the store."""
     concurrency: int = 1
@@ -109,7 +113,12 @@ async def _started(replays: Replays, request: RunRequest, endpoint: Endpoint) ->
         tag=request.tag,
         model=request.overrides.model,
         endpoint=endpoint.url,
-        params={**request.overrides.to_json(), "limit": request.limit},
+        params={
+            **request.overrides.to_json(),
+            "limit": request.limit,
+            "attempts": request.attempts,
+            **({} if request.again is None else {AGAIN: request.again}),
+        },
         server=described(answers, facts),
         facts=facts,
     )
@@ -121,6 +130,14 @@ async def _resumed(replays: Replays, run: RunRow, endpoint: Endpoint) -> RunRow:
     require_same(run.server or {}, described(answers, facts))
     replays.set_status(run.id, "running")
     return run
+
+
+class _Unit(NamedTuple):
+    """One thing to ask."""
+
+    scenario_id: int
+    step: ScenarioStep
+    attempt: int
 
 
 class _Runner:
@@ -143,9 +160,11 @@ class _Runner:
 
     async def ask_all(self) -> None:
         """Ask every pending step; with several workers, each takes the next one when it is free."""
-        units = [(row.id, step) for row, scenario in scenarios_of(self._log, self._run) for step in scenario.steps]
+        steps = [(row.id, step) for row, scenario in scenarios_of(self._log, self._run) for step in scenario.steps]
+        n_attempts = self._run.params.get("attempts", 1)
+        units = [_Unit(key, step, attempt) for attempt in range(1, n_attempts + 1) for key, step in steps]
         answered = self._replays.answered(self._run.id)
-        pending = [(scenario_id, step) for scenario_id, step in units if (scenario_id, step.step_no, 1) not in answered]
+        pending = [unit for unit in units if (unit.scenario_id, unit.step.step_no, unit.attempt) not in answered]
         self._total, self._before = len(units), len(units) - len(pending)
         self._done = self._before
         self._count_scores()
@@ -158,10 +177,10 @@ class _Runner:
         except BaseExceptionGroup as group:  # one worker's error ends the others; it is the one to tell about
             raise group.exceptions[0] from None
 
-    async def _work(self, queue: Iterator[tuple[int, ScenarioStep]]) -> None:
-        for scenario_id, step in queue:
-            verdict, exchange = await self._ask(step)
-            self._record(scenario_id, step, verdict, exchange)
+    async def _work(self, queue: Iterator["_Unit"]) -> None:
+        for unit in queue:
+            verdict, exchange = await self._ask(unit)
+            self._record(unit, verdict, exchange)
             if verdict is Verdict.REFUSED:
                 raise EndpointError(
                     f"{self._endpoint.url} refuses: HTTP {exchange.http_status} {exchange.error_text or ''}".rstrip(),
@@ -173,11 +192,11 @@ class _Runner:
                     hint=f"start the server again, then `toollog replay run --resume {self._run.name}`",
                 )
 
-    async def _ask(self, step: ScenarioStep) -> tuple[Verdict, Exchange]:
-        body = json_text(request_body(step, self._overrides)).encode("utf-8")
+    async def _ask(self, unit: "_Unit") -> tuple[Verdict, Exchange]:
+        body = json_text(request_body(unit.step, self._overrides.for_attempt(unit.attempt))).encode("utf-8")
         wait_s = self._request.patience.first_wait_s
         for left in range(self._request.patience.retries, -1, -1):
-            exchange = decode(await self._endpoint.ask(step, body, self._run.uid))
+            exchange = decode(await self._endpoint.ask(unit.step, body, self._run.uid))
             verdict = verdict_on(exchange)
             if verdict is not Verdict.INFRA_ERROR or not left:
                 break
@@ -185,15 +204,15 @@ class _Runner:
             wait_s *= 2
         return verdict, exchange
 
-    def _record(self, scenario_id: int, step: ScenarioStep, verdict: Verdict, exchange: Exchange) -> None:
+    def _record(self, unit: "_Unit", verdict: Verdict, exchange: Exchange) -> None:
         status = _TRIAL_STATUS[verdict]
         exchange_id = self._log.write([exchange])[0] if exchange.http_status is not None else None
         error = None if verdict is Verdict.OK else self._log.without_secrets(_error_of(exchange))
-        trial = NewTrial(scenario_id, step.step_no, status, exchange_id, error)
+        trial = NewTrial(unit.scenario_id, unit.step.step_no, status, exchange_id, error, unit.attempt)
         trial_id = self._replays.record_trial(self._run.id, trial)
         if trial_id is not None:  # else another process that resumed the same run was faster
             for row in self._replays.trials(self._run.id, trial_id=trial_id):
-                scores = judge_trial(step, row)
+                scores = judge_trial(unit.step, row)
                 self._replays.replace_scores({trial_id: scores})
                 if "step" in scores:
                     self._scored, self._right = self._scored + 1, self._right + (scores["step"].value == 1.0)

@@ -74,6 +74,7 @@ def _lines(report: Report) -> Iterator[str]:
     for name in sorted(report.scorers, key=_place):
         share = report.scorers[name]
         yield f"{_LABELS.get(name, name).format(word=word):<26}{share_text(share)}  {_BASES.get(name, '')}".rstrip()
+    yield from _attempts(report)
     yield "    in brackets: 95 % Wilson interval, then the counts; steps of one turn hang together, so decide on chains"
     yield from _table(f"step {word} by decision", report.decisions)
     yield from _table(f"step {word} by depth", report.depths)
@@ -112,6 +113,15 @@ def _table(title: str, slices: tuple[Slice, ...]) -> Iterator[str]:
         yield f"    {_cut(part.key, 40):<40}  {share_text(part.agreement)}"
     if len(slices) > _MAX_ROWS:
         yield f"    … {len(slices) - _MAX_ROWS} more (--json shows all)"
+
+
+def _attempts(report: Report) -> Iterator[str]:
+    found = report.attempts
+    if found is None or found.every_time is None or found.some_time is None:
+        return
+    every, some = f"{found.every_time * 100:.1f} % (pass^{found.k})", f"{found.some_time * 100:.1f} % (pass@{found.k})"
+    yield f"    of {found.k} attempts: every one right {every}, one of them {some}; the other lines are of the first"
+    yield f"    {found.n_flaky} of {found.n_scenarios} chains are right in some attempts and wrong in others"
 
 
 def _survival(report: Report) -> Iterator[str]:
