@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -155,3 +156,27 @@ def test_too_many_steps_without_an_answer_are_no_verdict(tmp_path: Path) -> None
 
     assert (5, True) == (told.exit_code, told.output.startswith("NOT VALID"))
     assert "toollog replay run --resume good" in told.output
+
+
+@pytest.mark.parametrize(("model", "verdict", "code"), [(good, "pass", 0), (weak, "fail", 4)])
+def test_a_run_ends_when_its_gate_is_clear(
+    tmp_path: Path, model: Callable[[Json], Json], verdict: str, code: int
+) -> None:
+    with ToolLog.open(tmp_path / "t.db", read_only=False) as log:
+        for user in USERS:
+            Chat(log, user).turn(user, *CHAIN)
+        build(log, "t", EVERY_SPLIT)
+        with fake_model(model) as served:
+            wanted = replace(request(served, model.__name__), until=0.7)
+            replay(log, wanted)
+            asked = len(served.requests)
+            replay(log, replace(wanted, resume=True))
+        told = gate(log, model, "--sequential", "--min-accuracy", "0.7", "--json")
+        others = [gate(log, model), gate(log, model, "--sequential", "--min-accuracy", "0.8")]
+
+    found = json.loads(told.stdout)
+    assert (code, verdict) == (told.exit_code, found["verdict"])
+    assert asked == found["chains"]["denominator"] * len(CHAIN) < len(USERS) * len(CHAIN)
+    assert [2, 2] == [one.exit_code for one in others]
+    assert "--sequential --min-accuracy 0.7" in others[0].output
+    assert asked == len(served.requests)

@@ -129,6 +129,12 @@ def export(app: App, tag: str) -> None:
 @click.option(
     "--attempts", type=click.IntRange(min=1, max=100), default=1, show_default=True, help="Ask each step so often."
 )
+@click.option(
+    "--until",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    metavar="SHARE",
+    help="End as soon as it is clear whether so many chains are right.",
+)
 @click.option("--extra-body", metavar="JSON", help="Keys for every request body; null removes one.")
 @click.option("--concurrency", type=click.IntRange(min=1), default=1, show_default=True, help="Requests at a time.")
 @click.option(
@@ -250,6 +256,7 @@ def _request(
     stream: bool,
     limit: int | None,
     attempts: int,
+    until: float | None,
     extra_body: str | None,
     concurrency: int,
     retries: int,
@@ -273,6 +280,7 @@ def _request(
         overrides=Overrides(model, temperature, seed, stream, _json_object(extra_body)),
         limit=limit,
         attempts=attempts,
+        until=until,
         concurrency=concurrency,
         patience=patience,
     )

@@ -14,7 +14,7 @@ from tarx_toollog.replay.report import VERDICT, Report, is_right, judged_chains,
 from tarx_toollog.replay.scenario import Scenario
 from tarx_toollog.replay.scoring import scenarios_of
 from tarx_toollog.replay.statistics.paired import PairedDifference, paired_difference, pairs_to_decide
-from tarx_toollog.store.replays import AGAIN, Replays, RunRow, TrialRow
+from tarx_toollog.store.replays import AGAIN, UNTIL, Replays, RunRow, TrialRow
 
 if TYPE_CHECKING:
     from tarx_toollog.store.log import ToolLog
@@ -219,6 +219,8 @@ def _doubts(first: RunRow, second: RunRow) -> Iterator[str]:
         if asked[0] != asked[1]:
             yield f"they were asked in different ways ({key}: {asked[0]}, {asked[1]})"
     for run in (first, second):
+        if run.params.get(UNTIL) is not None:
+            yield f"{run.name} ended when its gate was clear: what it was asked depends on how it did"
         if run.status != "finished":
             yield f"{run.name} is {run.status}: what it has not been asked is not compared"
 

@@ -25,7 +25,7 @@ from tarx_toollog.replay.statistics.proportion import (
     posterior_above,
 )
 from tarx_toollog.replay.statistics.sequential import any_time
-from tarx_toollog.store.replays import Replays
+from tarx_toollog.store.replays import UNTIL, Replays
 
 if TYPE_CHECKING:
     from tarx_toollog.store.log import ToolLog
@@ -136,6 +136,12 @@ def gate_run(
         raise ConfigError(
             f"{name} is {run.status}: what it has not been asked may fare otherwise",
             hint=f"toollog replay run --resume {name}; or --sequential, which may look before the end",
+        )
+    until = run.params.get(UNTIL)
+    if until is not None and not (sequential and min_accuracy == until):
+        raise ConfigError(
+            f"{name} was to end as soon as {until:g} was clear: another look at it would err more often than it says",
+            hint=f"toollog replay gate {name} --sequential --min-accuracy {until:g}",
         )
     known = scenarios_of(log, run)
     scenarios = {row.id: scenario for row, scenario in known}

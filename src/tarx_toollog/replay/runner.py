@@ -12,7 +12,7 @@ fails because of what the model wrote is counted.
 import asyncio
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from tarx_toollog.canonical import json_text
@@ -24,7 +24,8 @@ from tarx_toollog.replay.scenario import ScenarioStep
 from tarx_toollog.replay.scoring import judge_trial, scenarios_of
 from tarx_toollog.replay.server import described, facts_for, require_same
 from tarx_toollog.replay.statistics.proportion import Proportion, wilson
-from tarx_toollog.store.replays import AGAIN, NewTrial, Replays, RunRow, TrialStatus
+from tarx_toollog.replay.stopping import Stopping
+from tarx_toollog.store.replays import AGAIN, UNTIL, NewTrial, Replays, RunRow, TrialRow, TrialStatus
 from tarx_toollog.wire.decode import decode
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ class RunRequest:
     """At most this many scenarios."""
     attempts: int = 1
     """How often each step is asked; the first attempt at all of them comes first."""
+    until: float | None = None
+    """End as soon as it is clear whether so many chains are right; None: ask all."""
     again: str | None = None
     """The run that is asked again, to see what changes by itself."""
     resume: bool = False
@@ -117,7 +120,7 @@ async def _started(replays: Replays, request: RunRequest, endpoint: Endpoint) ->
             **request.overrides.to_json(),
             "limit": request.limit,
             "attempts": request.attempts,
-            **({} if request.again is None else {AGAIN: request.again}),
+            **{key: value for key, value in ((AGAIN, request.again), (UNTIL, request.until)) if value is not None},
         },
         server=described(answers, facts),
         facts=facts,
@@ -160,7 +163,10 @@ class _Runner:
 
     async def ask_all(self) -> None:
         """Ask every pending step; with several workers, each takes the next one when it is free."""
-        steps = [(row.id, step) for row, scenario in scenarios_of(self._log, self._run) for step in scenario.steps]
+        known = scenarios_of(self._log, self._run)
+        steps = [(row.id, step) for row, scenario in known for step in scenario.steps]
+        until = self._run.params.get(UNTIL)
+        self._stopping = None if until is None else Stopping(until, {row.id: scenario for row, scenario in known})
         n_attempts = self._run.params.get("attempts", 1)
         units = [_Unit(key, step, attempt) for attempt in range(1, n_attempts + 1) for key, step in steps]
         answered = self._replays.answered(self._run.id)
@@ -179,6 +185,8 @@ class _Runner:
 
     async def _work(self, queue: Iterator["_Unit"]) -> None:
         for unit in queue:
+            if self._stopping is not None and self._stopping.is_decided:
+                return
             verdict, exchange = await self._ask(unit)
             self._record(unit, verdict, exchange)
             if verdict is Verdict.REFUSED:
@@ -214,8 +222,7 @@ class _Runner:
             for row in self._replays.trials(self._run.id, trial_id=trial_id):
                 scores = judge_trial(unit.step, row)
                 self._replays.replace_scores({trial_id: scores})
-                if "step" in scores:
-                    self._scored, self._right = self._scored + 1, self._right + (scores["step"].value == 1.0)
+                self._count(replace(row, scores=scores))
         lost = status == "infra_error"
         self._lost_in_a_row = self._lost_in_a_row + 1 if lost else 0
         self._infra_errors += lost
@@ -224,9 +231,16 @@ class _Runner:
 
     def _count_scores(self) -> None:
         for trial in self._replays.trials(self._run.id):
-            score = trial.scores.get("step")
-            if score is not None:
-                self._scored, self._right = self._scored + 1, self._right + (score.value == 1.0)
+            self._count(trial)
+
+    def _count(self, trial: TrialRow) -> None:
+        score = trial.scores.get("step")
+        if score is None:
+            return
+        is_right = score.value == 1.0
+        self._scored, self._right = self._scored + 1, self._right + is_right
+        if self._stopping is not None and trial.attempt == 1:
+            self._stopping.see([(trial.scenario_id, trial.step_no, is_right)])
 
     def _tell(self) -> None:
         if self._listener is None:

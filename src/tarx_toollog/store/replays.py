@@ -25,6 +25,8 @@ TrialStatus = Literal["ok", "model_error", "infra_error"]
 Row = dict[str, Any]
 
 TEACHER_FORCED = "teacher_forced"
+UNTIL = "until"
+"""Parameter of a run that ends as soon as it is clear whether so many chains are right."""
 AGAIN = "again"
 """Parameter of a run that asked another one again: the name of that."""
 _PAGE = 500  # ids a query: well below SQLite's limit of bound parameters
