@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from tests.integration.test_export_placing import CANONICAL, Doing, export, file
 from tests.unit.cli.samples import good_chat, write_log
 
 PATIENCE_S = 20.0
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @pytest.fixture
@@ -128,12 +130,13 @@ def waiting(log: ToolLog, tmp_path: Path) -> Iterator[Callable[..., subprocess.P
 
     def start(*args: str) -> subprocess.Popen[str]:
         given = ("--database", str(tmp_path / "log.db"), "export", "run", str(tmp_path / "out"))
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tarx_toollog", *given, "--identity", str(pipe), *args],
-            env=os.environ | {"TMPDIR": str(tmp_path / "tmp")},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        with heeded():
+            process = subprocess.Popen(
+                [sys.executable, "-m", "tarx_toollog", *given, "--identity", str(pipe), *args],
+                env=os.environ | {"TMPDIR": str(tmp_path / "tmp")},
+                stderr=subprocess.PIPE,
+                text=True,
+            )
         processes.append(process)
         writers.append(writer_of(pipe))
         return process
@@ -148,6 +151,17 @@ def waiting(log: ToolLog, tmp_path: Path) -> Iterator[Callable[..., subprocess.P
         os.close(writer)
 
 
+@contextmanager
+def heeded() -> Iterator[None]:
+    """Let a process that starts now heed signals, also where these tests run behind ``nohup``."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def writer_of(pipe: Path) -> int:
     """Return the other end of a pipe as soon as somebody reads it: from then on it waits."""
     until = time.monotonic() + PATIENCE_S
@@ -160,7 +174,7 @@ def writer_of(pipe: Path) -> int:
             time.sleep(0.02)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize("args", [["--dry-run"], []])
 def test_a_signal_ends_an_export_like_ctrl_c_and_leaves_nothing(
     tmp_path: Path, waiting: Callable[..., subprocess.Popen[str]], number: signal.Signals, args: list[str]
