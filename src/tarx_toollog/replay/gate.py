@@ -25,7 +25,7 @@ from tarx_toollog.replay.statistics.proportion import (
     posterior_above,
 )
 from tarx_toollog.replay.statistics.sequential import any_time
-from tarx_toollog.store.replays import UNTIL, Replays
+from tarx_toollog.store.replays import UNTIL, Replays, RunRow
 
 if TYPE_CHECKING:
     from tarx_toollog.store.log import ToolLog
@@ -127,22 +127,10 @@ def gate_run(
         NothingMatchedError: There is no such run, or no chain that could be judged.
         ConfigError: A share that is none; or a run that is not finished, and a gate that is not sequential.
     """
-    for word, share in (("accuracy", min_accuracy), ("confidence", confidence)):
-        if not 0 < share < 1:
-            raise ConfigError(f"the {word} must lie between 0 and 1, not {share}", hint="0.85 is 85 of 100")
+    _require_shares(min_accuracy, confidence)
     replays = Replays(log)
     run = replays.run(name)
-    if run.status != "finished" and not sequential:
-        raise ConfigError(
-            f"{name} is {run.status}: what it has not been asked may fare otherwise",
-            hint=f"toollog replay run --resume {name}; or --sequential, which may look before the end",
-        )
-    until = run.params.get(UNTIL)
-    if until is not None and not (sequential and min_accuracy == until):
-        raise ConfigError(
-            f"{name} was to end as soon as {until:g} was clear: another look at it would err more often than it says",
-            hint=f"toollog replay gate {name} --sequential --min-accuracy {until:g}",
-        )
+    _require_one_look(run, min_accuracy, sequential=sequential)
     known = scenarios_of(log, run)
     scenarios = {row.id: scenario for row, scenario in known}
     trials = list(replays.trials(run.id))
@@ -169,6 +157,27 @@ def gate_run(
         profiles={profile: share_of(found) for profile, found in results.items() if found},
         deciding=tuple(row.uid for row, _ in known if len({found.get(row.id) for found in results.values()}) > 1),
     )
+
+
+def _require_shares(min_accuracy: float, confidence: float) -> None:
+    for word, share in (("accuracy", min_accuracy), ("confidence", confidence)):
+        if not 0 < share < 1:
+            raise ConfigError(f"the {word} must lie between 0 and 1, not {share}", hint="0.85 is 85 of 100")
+
+
+def _require_one_look(run: RunRow, min_accuracy: float, *, sequential: bool) -> None:
+    """Refuse a gate that would be one look of several, and is not made for that."""
+    if run.status != "finished" and not sequential:
+        raise ConfigError(
+            f"{run.name} is {run.status}: what it has not been asked may fare otherwise",
+            hint=f"toollog replay run --resume {run.name}; or --sequential, which may look before the end",
+        )
+    until = run.params.get(UNTIL)
+    if until is not None and not (sequential and min_accuracy == until):
+        raise ConfigError(
+            f"{run.name} was to end as soon as {until:g} was clear: another look would err more often than it says",
+            hint=f"toollog replay gate {run.name} --sequential --min-accuracy {until:g}",
+        )
 
 
 def first_of_each(chains: Sequence[tuple[str, bool]]) -> list[bool]:

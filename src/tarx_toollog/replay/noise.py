@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 """Version of the JSON form."""
-SHARE = 0.1
-"""Of the scenarios that are asked again."""
 _LEAST = 10  # scenarios: fewer would see nothing
 
 
@@ -48,8 +46,8 @@ class Noise:
         }
 
 
-def asked_again(log: "ToolLog", name: str, share: float = SHARE) -> RunRequest:
-    """Return the request for a run like ``name`` over the first of its scenarios, which are a random sample.
+def asked_again(log: "ToolLog", name: str, share: float) -> RunRequest:
+    """Return the request for a run like ``name`` over a share of its scenarios: the first ones, a random sample.
 
     Raises:
         NothingMatchedError: There is no such run.

@@ -1,11 +1,10 @@
-"""The beta distribution: what stands behind exact intervals, posteriors and tests that may be looked at any time."""
+"""The beta distribution: what stands behind posteriors, and intervals that may be looked at any time."""
 
 from math import exp, lgamma, log, log1p
 
 _TINY = 1e-300
 _PRECISE = 1e-16
 _MAX_TERMS = 10_000
-_HALVINGS = 200  # of the range 0–1: until two neighbouring floats are left
 
 
 def log_beta(a: float, b: float) -> float:
@@ -30,20 +29,6 @@ def beta_cdf(x: float, a: float, b: float) -> float:
     if x < (a + 1) / (a + b + 2):
         return front * _fraction(x, a, b) / a
     return 1.0 - front * _fraction(1 - x, b, a) / b
-
-
-def beta_quantile(share: float, a: float, b: float) -> float:
-    """Return the value that a Beta(a, b) variable does not exceed with the probability ``share``."""
-    low, high = 0.0, 1.0
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        if middle in (low, high):
-            break
-        if beta_cdf(middle, a, b) < share:
-            low = middle
-        else:
-            high = middle
-    return (low + high) / 2
 
 
 def _fraction(x: float, a: float, b: float) -> float:

@@ -1,6 +1,5 @@
 """Two models on the same cases: is the difference more than chance?"""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from math import comb, sqrt
 from statistics import NormalDist
@@ -123,18 +122,3 @@ def pairs_to_decide(difference: PairedDifference) -> int | None:
 def _is_decided(first: float, second: float, n_pairs: int) -> bool:
     low, high = bonett_price(first * n_pairs, second * n_pairs, n_pairs)
     return low > 0 or high < 0
-
-
-def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """Return the probabilities of several tests, made larger so that together they err no more than one (Holm 1979).
-
-    Example:
-        >>> holm({"a": 0.01, "b": 0.04, "c": 0.03})
-        {'a': 0.03, 'c': 0.06, 'b': 0.06}
-    """
-    adjusted: dict[str, float] = {}
-    largest, n_tests = 0.0, len(p_values)
-    for rank, (name, p_value) in enumerate(sorted(p_values.items(), key=lambda item: (item[1], item[0]))):
-        largest = max(largest, min(1.0, p_value * (n_tests - rank)))
-        adjusted[name] = largest
-    return adjusted

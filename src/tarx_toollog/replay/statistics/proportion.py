@@ -6,7 +6,7 @@ from math import sqrt
 from statistics import NormalDist
 from typing import Any, NamedTuple
 
-from tarx_toollog.replay.statistics.beta import beta_cdf, beta_quantile
+from tarx_toollog.replay.statistics.beta import beta_cdf
 
 DEFAULT_CONFIDENCE = 0.95
 _MOST = 100_000  # cases: who would need more than this will not get them
@@ -82,21 +82,6 @@ def wilson(numerator: int, denominator: int, *, confidence: float = DEFAULT_CONF
     if denominator == 0:
         return Proportion(0, 0, 0.0, 1.0, confidence=confidence)
     return Proportion(numerator, denominator, *wilson_bounds(numerator, denominator, confidence), confidence=confidence)
-
-
-def clopper_pearson(numerator: int, denominator: int, *, confidence: float = DEFAULT_CONFIDENCE) -> Proportion:
-    """Return a share with its exact interval (Clopper and Pearson 1934): never too narrow, mostly too wide.
-
-    Raises:
-        ValueError: The counts or the confidence make no sense.
-    """
-    _require(numerator, denominator, confidence)
-    if denominator == 0:
-        return Proportion(0, 0, 0.0, 1.0, "clopper-pearson", confidence)
-    tail, misses = (1 - confidence) / 2, denominator - numerator
-    low = 0.0 if numerator == 0 else beta_quantile(tail, numerator, misses + 1)
-    high = 1.0 if misses == 0 else beta_quantile(1 - tail, numerator + 1, misses)
-    return Proportion(numerator, denominator, low, high, "clopper-pearson", confidence)
 
 
 def clustered(cases: Iterable[Case], *, confidence: float = DEFAULT_CONFIDENCE) -> Proportion:

@@ -5,9 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom, binomtest  # type: ignore[import-untyped]
 from statsmodels.stats.contingency_tables import mcnemar  # type: ignore[import-untyped]
-from statsmodels.stats.multitest import multipletests  # type: ignore[import-untyped]
 
-from tarx_toollog.replay.statistics.paired import bonett_price, holm, paired_difference, pairs_to_decide
+from tarx_toollog.replay.statistics.paired import bonett_price, paired_difference, pairs_to_decide
 
 
 @given(first=st.integers(0, 400), second=st.integers(0, 400))
@@ -73,10 +72,3 @@ def test_the_exact_test_agrees_with_statsmodels(first: int, second: int) -> None
     if first + second:
         expected = mcnemar([[3, first], [second, 4]], exact=True).pvalue
         assert expected == pytest.approx(paired_difference(3, first, second, 4).exact_p, abs=1e-9)
-
-
-@given(p_values=st.lists(st.floats(0, 1), min_size=1, max_size=12))
-def test_holms_correction_agrees_with_statsmodels(p_values: list[float]) -> None:
-    adjusted = holm({str(number): value for number, value in enumerate(p_values)})
-    expected = multipletests(p_values, method="holm")[1]
-    assert [adjusted[str(number)] for number in range(len(p_values))] == pytest.approx(list(expected), abs=1e-9)
