@@ -139,6 +139,7 @@ def waiting(log: ToolLog, tmp_path: Path) -> Iterator[Callable[..., subprocess.P
             )
         processes.append(process)
         writers.append(writer_of(pipe))
+        time.sleep(0.3)  # until it waits for rows: what a signal raises inside a finalizer is lost
         return process
 
     yield start
