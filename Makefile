@@ -7,7 +7,7 @@ PY := $(VENV)/bin/python
 DEV := $(VENV)/.installed-dev
 DEMO := $(VENV)/.installed-demo
 
-.PHONY: help venv demo test test-trainers check wheel fix docs bench fuzz clean
+.PHONY: help venv demo test test-trainers check wheel fix docs bench bench-requant fuzz clean
 
 help:
 	@echo "make demo    a real model, a Workbench that calls tools, and what toollog makes of it"
@@ -17,6 +17,7 @@ help:
 	@echo "make fix     mend lint and format"
 	@echo "make docs    generate the generated docs"
 	@echo "make bench   measure"
+	@echo "make bench-requant  does the re-quantized fine-tune beat the base? (installs 1.5 GB)"
 	@echo "make fuzz    look for inputs that break the decoder (FUZZ_SECONDS for each target, default 60)"
 	@echo "make venv    only install into .venv"
 	@echo "make clean   remove what was generated (not .venv)"
@@ -57,6 +58,9 @@ docs: $(DEV)
 
 bench: $(DEV)
 	$(PY) -m bench
+
+bench-requant: $(DEV)
+	@PYTHON="$(PYTHON)" bash scripts/requant.sh
 
 # atheris is a wheel for Linux on x86-64 only; where it cannot be had, fuzz says what to do instead.
 fuzz: $(DEV)
