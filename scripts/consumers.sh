@@ -1,9 +1,10 @@
 #!/bin/sh
-# consumers.sh ci|bfcl|trainers: install the real readers of training files, which tests/consumers opens our files
+# consumers.sh ci|bfcl|inspect|trainers: install the real readers of training files, which tests/consumers opens our files
 # with, and the real judge of tool calls, which tests/bfcl holds ours against.
 #
 #   ci        .venv-consumers (mlx-lm, datasets 5, mistral-common, chat templates) and .venv-datasets4 (datasets 4.0)
 #   bfcl      .venv-bfcl (the Berkeley function-calling leaderboard, 4 MB); part of ci
+#   inspect   .venv-inspect (Inspect's reader of datasets, 325 MB); opt-in
 #   trainers  .venv-trainers (PyTorch with TRL and Axolotl) and .venv-llamafactory (with LLaMA-Factory), 1.5 GB each
 #
 # What goes in is pinned in tests/consumers/requirements-*.txt. A folder that has it all is left as it is.
@@ -52,15 +53,19 @@ bfcl() {
     install .venv-bfcl bfcl
 }
 
+inspect() {
+    install .venv-inspect inspect
+}
+
 trainers() {
     install .venv-trainers trainers
     install .venv-llamafactory llamafactory
 }
 
 case "${1:-}" in
-    ci | bfcl | trainers) "$1" ;;
+    ci | bfcl | inspect | trainers) "$1" ;;
     *)
-        echo "usage: sh scripts/consumers.sh ci|bfcl|trainers" >&2
+        echo "usage: sh scripts/consumers.sh ci|bfcl|inspect|trainers" >&2
         exit 2
         ;;
 esac

@@ -4,6 +4,8 @@ set -u
 missing=""
 command -v curl >/dev/null 2>&1 || missing="$missing curl"
 docker compose version >/dev/null 2>&1 || command -v docker-compose >/dev/null 2>&1 || missing="$missing docker-compose"
+command -v chromium >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1 || missing="$missing chromium"
+command -v initdb >/dev/null 2>&1 || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     echo "installing for the tests:$missing" >&2
@@ -12,5 +14,6 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
         exit 0
     fi
 fi
-echo "note: not installed:$missing (curl runs the README, docker-compose validates docker-compose.yml);" \
+echo "note: not installed:$missing (curl runs the README, docker-compose validates docker-compose.yml, chromium opens the" \
+    "pages, postgresql is the database of a team);" \
     "on Debian: sudo apt-get install$missing" >&2

@@ -10,8 +10,9 @@ from xdist.scheduler import LoadGroupScheduling  # type: ignore[import-untyped] 
 from tests.support.model_server import ModelServer, running_model_server
 
 # A developer's own settings and proxies must not decide whether a test passes.
+_KEPT = ("TOOLLOG_TRAINERS", "TOOLLOG_TEST_POSTGRES")
 for _name in list(os.environ):
-    if (_name.startswith("TOOLLOG_") and _name != "TOOLLOG_TRAINERS") or _name.lower().endswith("_proxy"):
+    if (_name.startswith("TOOLLOG_") and _name not in _KEPT) or _name.lower().endswith("_proxy"):
         del os.environ[_name]
 
 _SLOW_MACHINES = [hypothesis.HealthCheck.too_slow]

@@ -4,6 +4,7 @@ import json
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
@@ -20,6 +21,7 @@ from tarx_toollog.store.redact import StoreRedaction, look
 from tarx_toollog.store.redact_columns import SOURCES
 from tarx_toollog.store.secret import load_secret
 from tarx_toollog.store.splits import SPLITS
+from tarx_toollog.store.suites import suite_hash
 from tarx_toollog.store.types import JsonText, SafeText
 from tarx_toollog.store.verify import verify
 from tarx_toollog.store.writer import RawBodies, Writer
@@ -288,7 +290,9 @@ TEXT_LEFT_ALONE = {
     "run": "uid name tag model mode status",
     "trial": "status",
     "score": "scorer",
-    "scenario": "uid tag conversation_uid signature tier",
+    "scenario": "uid tag conversation_uid signature tier stratum cluster",
+    "suite": "uid name",
+    "work_unit": "worker",
     "label": "target_type target_uid name annotator_kind annotator",
     "gap": "kind",
     "writer": "uid host version",
@@ -320,6 +324,10 @@ def test_scenarios_keep_a_hash_that_fits_their_definition(settings: Settings, re
 
     with ToolLog.open(settings=settings) as log:
         rows = list(log.query("SELECT hash, definition FROM scenario").rows)
+        (suite,) = log.query("SELECT hash, made FROM suite").rows
+        counted = log.query("SELECT hash, weight, stratum, cluster FROM scenario").rows
+        assert suite[0] == suite_hash(SimpleNamespace(hash=h, weight=w, stratum=s, cluster=c) for h, w, s, c in counted)
+    assert not any(secret in suite[1] for secret in (*SECRETS, MAIL))
     assert len(rows) == 1
     assert rows[0][0] == scenario_hash(json.loads(rows[0][1]))
     assert not any(secret in rows[0][1] for secret in (*SECRETS, MAIL))

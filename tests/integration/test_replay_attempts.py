@@ -42,7 +42,7 @@ def test_each_attempt_has_its_seed_and_the_figures_are_those_of_the_first(tmp_pa
     assert Counter({7: n_steps, 8: n_steps, 9: n_steps}) == Counter(body["seed"] for body in model.requests)
     assert [7] * n_steps == [body["seed"] for body in model.requests[:n_steps]]
     assert (2, 4) == (report.chains.numerator, report.chains.denominator)
-    assert (3 * n_steps, 3 * n_steps, n_steps) == (report.steps_total, report.steps_asked, len(steps))
+    assert (3 * n_steps, 3 * n_steps, n_steps) == (report.asked.total, report.asked.asked, len(steps))
 
 
 def test_what_is_right_every_time_is_told_beside_what_is_right_at_first(tmp_path: Path) -> None:

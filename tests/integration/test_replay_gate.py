@@ -18,7 +18,7 @@ from tests.integration.test_replay import CHAIN, request
 from tests.unit.cli.samples import run
 from tests.unit.replay.support import EVERY_SPLIT, Chat, Json, calling, fake_model, last_user, results_since
 
-USERS = [f"user {number}" for number in range(40)]
+USERS = [f"user {chr(97 + number // 26)}{chr(97 + number % 26)}" for number in range(40)]
 CLEAR = 6  # turns that a weak model can do
 
 
@@ -105,7 +105,7 @@ def test_turns_of_one_conversation_count_for_less(tmp_path: Path) -> None:
         found = json.loads(gate(log, good, "--json").stdout)
 
     # 40 of 40 would pass; 8 conversations in which all is right leave room for worse.
-    assert ("inconclusive", 8.0, 8) == (found["verdict"], found["chains"]["n_effective"], found["conversations"])
+    assert ("inconclusive", 8.0, 8) == (found["verdict"], found["chains"]["n_effective"], found["clusters"])
 
 
 def test_a_run_that_is_not_finished_has_a_sequential_gate_alone(log: ToolLog) -> None:

@@ -98,7 +98,7 @@ def test_markdown_has_the_figures_and_escapes_what_a_model_said(log: ToolLog, tm
     reported(log, "--md", str(tmp_path / "out.md"))
     text = (tmp_path / "out.md").read_text("utf-8")
 
-    assert "| chains | 33.3 % |" in text
+    assert "| chains (agreement) | 33.3 % |" in text
     assert "## What went wrong (2 steps)" in text
     assert "<script>" not in text
     assert "\\<b\\>" in text

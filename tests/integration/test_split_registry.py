@@ -14,8 +14,8 @@ from tarx_toollog.replay.scenario import Scenario
 from tarx_toollog.store import queries
 from tarx_toollog.store.filters import Filters
 from tarx_toollog.store.log import ToolLog
-from tarx_toollog.store.replays import Replays
 from tarx_toollog.store.splits import SPLITS, bucket_of, split_of_bucket
+from tarx_toollog.store.suites import Suites
 from tests.unit.cli.samples import run
 from tests.unit.replay.support import EVERY_SPLIT, Chat, calling, saying
 
@@ -120,7 +120,7 @@ def test_other_splits_are_taken_when_somebody_says_so_and_every_scenario_remembe
     report = build(three, "t", Filters(splits=frozenset({"eval", "train"})))
 
     assert (4, ("eval", "train"), {"dev": 2}) == (report.taken, report.splits, report.kept_for)
-    scenarios = [Scenario.from_json(row.definition) for row in Replays(three).scenarios("t")]
+    scenarios = [Scenario.from_json(row.definition) for row in Suites(three).scenarios("t")]
     splits = dict(rows(three, "SELECT uid, split FROM conversation"))
     assert ["eval", "eval", "train", "train"] == sorted(splits[one.conversation_uid] for one in scenarios)
     assert [splits[one.conversation_uid] for one in scenarios] == [one.split for one in scenarios]
@@ -139,7 +139,7 @@ def test_a_small_log_says_why_nothing_is_left_and_what_to_type(three: ToolLog) -
 
 def test_a_definition_of_an_earlier_version_is_read_on(three: ToolLog) -> None:
     build(three, "t", EVERY_SPLIT)
-    (row, *_) = Replays(three).scenarios("t")
+    (row, *_) = Suites(three).scenarios("t")
     definition = json.loads(json.dumps(row.definition))
     del definition["source"]["split"]
 

@@ -13,14 +13,17 @@ from alembic.script import ScriptDirectory
 
 from tarx_toollog import ToolLog
 from tarx_toollog.config import Settings
-from tarx_toollog.errors import SchemaOutdatedError, SchemaTooNewError, StoreError
+from tarx_toollog.errors import ConfigError, SchemaOutdatedError, SchemaTooNewError, StoreError
 from tarx_toollog.replay.asking import Overrides
+from tarx_toollog.replay.report import build_report
 from tarx_toollog.replay.runner import RunRequest, replay
+from tarx_toollog.replay.scenario import Scenario
 from tarx_toollog.store import migrate
 from tarx_toollog.store.engine import writer_engine
 from tarx_toollog.store.replays import Replays
 from tarx_toollog.store.schema import SCHEMA_REVISION, metadata
 from tarx_toollog.store.splits import split_of_bucket
+from tarx_toollog.store.suites import Suites
 from tarx_toollog.store.templates import template_of
 from tarx_toollog.store.verify import verify
 from tests.support.builders import assistant, call, exchange, result, user
@@ -141,6 +144,23 @@ def test_a_filled_store_of_the_second_revision_reads_on_as_before(second_release
     with ToolLog.open(settings=second_release, read_only=False) as log:
         report = replay(log, RunRequest("again", "v1", "recorded:", Overrides("m")))
         assert ("finished", 2) == (report.status, len(list(Replays(log).trials(report.id))))
+
+
+def test_a_filled_store_of_the_third_revision_reads_on_as_before(tmp_path: Path) -> None:
+    third_release = filled(tmp_path / "t.db", "0003")
+    migrate.upgrade(third_release)
+
+    with ToolLog.open(settings=third_release, read_only=False) as log:
+        assert [] == verify(log.engine).problems
+        before = build_report(log, "recorded")
+        assert (1, 1) == (before.chains.numerator, before.chains.denominator)
+        (row,) = Suites(log).scenarios("v1")
+        assert (1.0, None, None) == (row.weight, row.stratum, row.cluster)
+        ((digest,),) = log.query("SELECT hash FROM scenario").rows
+        assert digest == Scenario.from_json(row.definition).content_hash
+        with pytest.raises(ConfigError, match="holds other scenarios"):
+            Suites(log).freeze("v1", [], {})
+        assert "finished" == replay(log, RunRequest("again", "v1", "recorded:", Overrides("m"))).status
 
 
 def test_every_conversation_of_an_older_store_gets_the_split_that_a_new_one_would_get(second_release: Settings) -> None:

@@ -29,13 +29,15 @@ COMMANDS = {
     "conversations": Lazy("conversations", "group", "Look at conversations: list, show."),
     "builds": Lazy("builds", "group", "See which builds of a model answered: list, show, label."),
     "export": Lazy("export", "group", "Write training data: run, list, show, why, diff, lint, formats."),
-    "replay": Lazy("replay", "group", "Replay logged chains against another model, and compare."),
+    "replay": Lazy("replay", "group", "Replay logged chains against a model: suites, runs, gate, compare, probes."),
+    "labels": Lazy("labels", "group", "Say what was right: add, list, queue, withdraw."),
+    "ui": Lazy("ui", "command", "Show suites and runs of replay as pages, with forms to accept and to label."),
     "redact": Lazy("redact", "command", "Show what the rules would take out of the log; with --apply, take it out."),
     "db": Lazy("db", "group", "Care for the database: path, upgrade, check, verify, backup, query."),
     "config": Lazy("config", "group", "See the settings, and where each comes from."),
 }
 
-OWN_SIGNALS = ("serve",)
+OWN_SIGNALS = ("serve", "ui")
 """Commands that heed signals themselves."""
 
 

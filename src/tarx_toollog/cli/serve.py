@@ -1,6 +1,5 @@
 """``toollog serve``: the recording proxy under uvicorn."""
 
-import os
 import socket
 
 import click
@@ -10,8 +9,9 @@ from tarx_toollog.capture.proxy import ToolLogProxy
 from tarx_toollog.cli.app import App, pass_app
 from tarx_toollog.cli.checks import folder
 from tarx_toollog.cli.exits import say_error
+from tarx_toollog.cli.listening import address, listen
 from tarx_toollog.config import Settings
-from tarx_toollog.errors import SchemaOutdatedError, StoreError, ToolLogError
+from tarx_toollog.errors import SchemaOutdatedError, StoreError
 from tarx_toollog.store.engine import store_errors
 from tarx_toollog.store.log import ToolLog
 
@@ -27,9 +27,9 @@ def command(app: App, upstream: str | None, host: str | None, port: int | None) 
     Set the base URL of the client to the address that is printed; nothing else changes for it. Stop with Ctrl-C.
     """
     settings = app.settings(upstream=upstream, host=host, port=port)
-    listening = _listen(settings)
+    listening = listen(settings.host, settings.port)
     with listening:
-        app.say(f"listening on {_address(listening)}, passing on to {settings.upstream}")
+        app.say(f"listening on {address(listening)}, passing on to {settings.upstream}")
         _say_what_is_recorded(app, settings)
         _serve(settings, listening, debug=app.debug)
 
@@ -75,29 +75,3 @@ def _database_trouble(settings: Settings) -> StoreError | None:
     except StoreError as error:
         return error
     return None
-
-
-def _listen(settings: Settings) -> socket.socket:
-    """Return a listening socket: a port that is taken is a message, not a log record of uvicorn's.
-
-    Raises:
-        ToolLogError: The address cannot be bound.
-    """
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((settings.host, settings.port))
-        listening.listen(2048)
-    except OSError as error:
-        listening.close()
-        raise ToolLogError(
-            f"cannot listen on {settings.host}:{settings.port}: {os.strerror(error.errno or 0)}",
-            hint="choose another port with --port, or stop the program that uses it",
-        ) from error
-    return listening
-
-
-def _address(listening: socket.socket) -> str:
-    host, port = listening.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -8,9 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tarx_toollog.model import Label, LoggedCall, Outcome, Step
+from tarx_toollog.store.labels import ANSWER, is_bad_label
+
+__all__ = ["GateOptions", "is_bad_label", "problem_of"]
 
 _CUT = ("length", "content_filter")
-_BAD_WORDS = frozenset({"bad", "wrong", "incorrect", "no"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +47,13 @@ def problem_of(step: Step, options: GateOptions, turn_labels: Iterable[Label] = 
         if (reason := _call_problem(call, options)) is not None:
             return reason
     labels = (*turn_labels, *step.labels, *(one for call in step.tool_calls for one in call.labels))
-    return "labelled_bad" if any(is_bad_label(one, options.min_feedback) for one in labels) else None
+    return "labelled_bad" if any(_is_against(one, step, options.min_feedback) for one in labels) else None
 
 
-def is_bad_label(label: Label, min_feedback: float = 0.0) -> bool:
-    """Say whether a verdict is against what it is about: a low number, a word for bad, or a correction."""
-    if label.correction is not None:
-        return True
-    if label.value_num is not None and label.value_num < min_feedback:
-        return True
-    return (label.value_text or "").strip().lower() in _BAD_WORDS
+def _is_against(label: Label, step: Step, min_feedback: float) -> bool:
+    """Say whether a verdict is against an answer; that a text would have been right is not, where it is a text."""
+    is_text = not step.tool_calls and not step.leaked_calls
+    return is_bad_label(label, min_feedback) and not (is_text and label.correction == ANSWER)
 
 
 def _call_problem(call: LoggedCall, options: GateOptions) -> str | None:

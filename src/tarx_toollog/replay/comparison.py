@@ -5,16 +5,17 @@ mixes the models with the cases. The headline is by chains, which is what a user
 so that their interval is narrower than it should be.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from tarx_toollog.errors import ConfigError, NothingMatchedError
-from tarx_toollog.replay.report import VERDICT, Report, is_right, judged_chains, judged_trials, summarise
+from tarx_toollog.replay.chains import TURN_VERDICT, VERDICT, is_right, judged_chains, judged_trials
+from tarx_toollog.replay.material import Material, load
+from tarx_toollog.replay.report import Report, summarise
 from tarx_toollog.replay.scenario import Scenario
-from tarx_toollog.replay.scoring import scenarios_of
 from tarx_toollog.replay.statistics.paired import PairedDifference, paired_difference, pairs_to_decide
-from tarx_toollog.store.replays import AGAIN, UNTIL, Replays, RunRow, TrialRow
+from tarx_toollog.store.replays import AGAIN, CLOSED_LOOP, TEACHER_FORCED, UNTIL, Replays, RunRow, TrialRow
 
 if TYPE_CHECKING:
     from tarx_toollog.store.log import ToolLog
@@ -30,7 +31,8 @@ _SERVER = {
     "chat_template_hash": "their servers use different chat templates",
     "n_ctx": "their contexts have different lengths",
 }
-_ASKED = ("temperature", "seed", "stream", "extra_body")
+_ASKED = ("temperature", "seed", "stream", "extra_body", "server_keys", "history", "pace", "max_steps", "on_divergence")
+_MODES = {TEACHER_FORCED: "with the logged history", CLOSED_LOOP: "in a closed loop"}
 _CONTESTANT = "lora"  # the adapters that a request asks for are what is compared
 
 Place = tuple[int, int]
@@ -138,12 +140,18 @@ def compare_runs(log: "ToolLog", first: str, second: str, *, margin: float = MAR
         raise ConfigError(f"the margin must be 0 or more and less than 1, not {margin}", hint="0.03 is three points")
     replays = Replays(log)
     runs = replays.run(first), replays.run(second)
+    if runs[0].mode != runs[1].mode:
+        modes = [_MODES.get(run.mode, run.mode) for run in runs]
+        raise ConfigError(
+            f"{first} was asked {modes[0]}, {second} {modes[1]}",
+            hint="replay one set in the same --mode with both models",
+        )
     if runs[0].tag != runs[1].tag:
         raise ConfigError(
             f"{first} replayed the scenarios {runs[0].tag!r}, {second} those of {runs[1].tag!r}",
             hint="replay one set with both models",
         )
-    found = compared(_half(log, replays, runs[0]), _half(log, replays, runs[1]), margin)
+    found = compared(load(log, first), load(log, second), margin)
     found = replace(found, doubts=(*found.doubts, *_noise(log, replays, found)))
     if not found.steps.n_pairs:
         raise NothingMatchedError(
@@ -152,37 +160,21 @@ def compare_runs(log: "ToolLog", first: str, second: str, *, margin: float = MAR
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class Half:
-    """One run, as it is compared."""
-
-    run: RunRow
-    scenarios: Mapping[int, Scenario]
-    """Those it asks, by key."""
-    uids: Mapping[int, str]
-    trials: Sequence[TrialRow]
-
-
-def _half(log: "ToolLog", replays: Replays, run: RunRow) -> Half:
-    known = scenarios_of(log, run)
-    scenarios = {row.id: scenario for row, scenario in known}
-    return Half(run, scenarios, {row.id: row.uid for row, _ in known}, list(replays.trials(run.id)))
-
-
-def compared(first: Half, second: Half, margin: float = MARGIN) -> Comparison:
+def compared(first: Material, second: Material, margin: float = MARGIN) -> Comparison:
     """Compare two runs. Pure."""
-    judged = [judged_trials(half.trials) for half in (first, second)]
-    left, right = ({(trial.scenario_id, trial.step_no): trial for trial in each} for each in judged)
-    chains = [judged_chains(half.scenarios, each)[0] for half, each in zip((first, second), judged, strict=True)]
-    steps = [{key: is_right(trial) for key, trial in each.items()} for each in (left, right)]
+    left, right = (_judged(of) for of in (first, second))
+    chains = [judged_chains(of).determined for of in (first, second)]
+    scorer = TURN_VERDICT if first.is_closed_loop else VERDICT
+    steps = [{key: is_right(trial, scorer) for key, trial in each.items()} for each in (left, right)]
 
     def changes(was: Mapping[Place, TrialRow], now: Mapping[Place, TrialRow]) -> tuple[Change, ...]:
-        lost = (key for key in sorted(was.keys() & now.keys()) if is_right(was[key]) and not is_right(now[key]))
-        return tuple(_change(now[key], first.scenarios[key[0]], first.uids[key[0]]) for key in lost)
+        both = [key for key in was if key in now]
+        lost = (key for key in both if is_right(was[key], scorer) and not is_right(now[key], scorer))
+        return tuple(_change(now[key], scorer, first.scenarios[key[0]], first.places[key[0]].uid) for key in lost)
 
     return Comparison(
-        first=summarise(first.run, first.scenarios, first.trials),
-        second=summarise(second.run, second.scenarios, second.trials),
+        first=summarise(first),
+        second=summarise(second),
         chains=_counted(*chains),
         steps=_counted(*steps),
         chains_unpaired=len(chains[0].keys() ^ chains[1].keys()),
@@ -201,8 +193,16 @@ def _counted(first: Mapping[Any, bool], second: Mapping[Any, bool]) -> PairedDif
     )
 
 
-def _change(trial: TrialRow, scenario: Scenario, uid: str) -> Change:
-    detail = trial.scores[VERDICT].detail
+def _judged(of: Material) -> dict[Place, TrialRow]:
+    """Return what has a verdict: each step; in a closed loop the last trial of each turn, as step 0."""
+    if not of.is_closed_loop:
+        return {(trial.scenario_id, trial.step_no): trial for trial in judged_trials(of.trials)}
+    scored = (trial for trial in of.trials if trial.attempt == 1 and TURN_VERDICT in trial.scores)
+    return {(trial.scenario_id, 0): trial for trial in scored if trial.scores[TURN_VERDICT].value is not None}
+
+
+def _change(trial: TrialRow, scorer: str, scenario: Scenario, uid: str) -> Change:
+    detail = trial.scores[scorer].detail
     code = detail.get("code")
     finding: Mapping[str, Any] = next((found for found in detail.get("findings", ()) if found["code"] == code), {})
     return Change(uid, scenario.conversation_uid, scenario.turn_no, trial.step_no, code, finding, trial.exchange_uid)
@@ -232,7 +232,7 @@ def _noise(log: "ToolLog", replays: Replays, found: Comparison) -> Iterator[str]
         of = again.params.get(AGAIN)
         if of not in names or again.name in names or found.chains.estimate is None:
             continue
-        pairs = compared(_half(log, replays, replays.run(str(of))), _half(log, replays, again)).chains
+        pairs = compared(load(log, str(of)), load(log, again.name)).chains
         flipped = pairs.only_first + pairs.only_second
         if pairs.n_pairs and flipped / pairs.n_pairs >= abs(found.chains.estimate) > 0:
             yield f"asked again, {of} gives another verdict on {flipped} of {pairs.n_pairs} chains: that is as much"
@@ -245,4 +245,4 @@ def _without_contestant(value: Any) -> Any:
 def _run_to_json(report: Report) -> dict[str, Any]:
     run = report.run
     return {"name": run.name, "tag": run.tag, "model": run.model, "valid": report.is_valid,
-            "chain_agreement": report.chains.to_json()}  # fmt: skip
+            "chains": {"kind": report.word, **report.chains.to_json()}}  # fmt: skip

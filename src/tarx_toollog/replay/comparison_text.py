@@ -36,7 +36,8 @@ def _lines(found: Comparison) -> Iterator[str]:
     yield tier_statement(found.second)
     for report in (found.first, found.second):
         if not report.is_valid:
-            yield f"NOT VALID: {report.infra_errors} steps of {report.run.name} have no answer; resume the run."
+            lost = f"{report.asked.infra_errors} {report.asked.unit} of {report.run.name}"
+            yield f"NOT VALID: {lost} have no answer; resume the run."
     for doubt in found.doubts:
         yield f"doubt: {doubt}"
     yield ""

@@ -1,14 +1,14 @@
 """Each step of a run with what was asked, expected and answered: what reports for people are made of."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tarx_toollog.replay.report import PROFILES, VERDICT, is_right
+from tarx_toollog.replay.chains import PROFILES, TURN_PROFILES, TURN_VERDICT, VERDICT, is_right
+from tarx_toollog.replay.material import load
 from tarx_toollog.replay.scenario import Scenario, ScenarioStep
-from tarx_toollog.replay.scoring import scenarios_of
-from tarx_toollog.store.replays import Replays, TrialRow
+from tarx_toollog.store.replays import TrialRow
 
 if TYPE_CHECKING:
     from tarx_toollog.store.log import ToolLog
@@ -17,7 +17,7 @@ ANSWER = "(answer)"
 _CALLED_MOST = 200  # tools in a confusion matrix
 
 State = str
-"""right, wrong, or unjudged: the infrastructure failed, or there is no score yet."""
+"""right, wrong, or unjudged: the infrastructure failed, there is no score yet, or nobody can know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,7 @@ class StepDetail:
     conversation_uid: str
     turn_no: int
     step_no: int
+    """0: the whole turn, of a closed loop."""
     n_steps: int
     signature: str
     state: State
@@ -54,15 +55,50 @@ def details(log: "ToolLog", name: str) -> Iterator[StepDetail]:
     Raises:
         NothingMatchedError: There is no such run.
     """
-    replays = Replays(log)
-    run = replays.run(name)
-    first = (trial for trial in replays.trials(run.id) if trial.attempt == 1)
-    trials = {(trial.scenario_id, trial.step_no): trial for trial in first}
-    for row, scenario in scenarios_of(log, run):
-        for step in scenario.steps:
-            trial = trials.get((row.id, step.step_no))
-            if trial is not None:
-                yield _detail(row.uid, scenario, step, trial)
+    of = load(log, name)
+    asked: dict[int, list[TrialRow]] = defaultdict(list)
+    for trial in of.trials:
+        if trial.attempt == 1:
+            asked[trial.scenario_id].append(trial)
+    for key, scenario in of.scenarios.items():
+        uid = of.places[key].uid
+        if of.is_closed_loop and asked[key]:
+            yield _turn(uid, scenario, asked[key])
+            continue
+        steps = {step.step_no: step for step in scenario.steps}
+        yield from (_detail(uid, scenario, steps[trial.step_no], trial) for trial in asked[key])
+
+
+def _turn(uid: str, scenario: Scenario, trials: Sequence[TrialRow]) -> StepDetail:
+    """Return a turn of a closed loop as one thing: all calls that it should make beside all that it made."""
+    last = trials[-1]
+    score = last.scores.get(TURN_VERDICT)
+    state = "unjudged" if score is None or score.value is None else "right" if score.value == 1.0 else "wrong"
+    expected = [call for step in scenario.steps for call in step.expected]
+    made = [call for trial in trials if trial.answer for call in trial.answer.made]
+    return StepDetail(
+        scenario_uid=uid,
+        conversation_uid=scenario.conversation_uid,
+        turn_no=scenario.turn_no,
+        step_no=0,
+        n_steps=len(scenario.steps),
+        signature=scenario.signature,
+        state=state,
+        code=None if score is None else score.detail.get("code"),
+        profiles={
+            name: is_right(last, scorer)
+            for name, scorer in TURN_PROFILES.items()
+            if scorer in last.scores and last.scores[scorer].value is not None
+        },
+        findings=() if score is None else score.detail.get("findings", ()),
+        asked=_last_words(scenario.steps[0].messages)[0],
+        last=None,
+        expected=[{"name": call.name, "arguments": call.arguments} for call in expected],
+        made=[{"name": call.name, "arguments": call.arguments} for call in made],
+        text=last.answer.text if last.answer else None,
+        error=last.error,
+        exchange_uid=last.exchange_uid,
+    )
 
 
 def confusion(steps: Iterable[StepDetail]) -> tuple[list[str], list[str], Counter[tuple[str, str]]]:
@@ -102,7 +138,7 @@ def _detail(uid: str, scenario: Scenario, step: ScenarioStep, trial: TrialRow) -
         asked=asked,
         last=last,
         expected=[{"name": call.name, "arguments": call.arguments} for call in step.expected],
-        made=[] if answer is None else [{"name": call.name, "arguments": call.arguments} for call in answer.calls],
+        made=[] if answer is None else [{"name": call.name, "arguments": call.arguments} for call in answer.made],
         text=None if answer is None else answer.text,
         error=trial.error,
         exchange_uid=trial.exchange_uid,

@@ -6,6 +6,7 @@ says what it means. Only a server that cannot be reached at the start raises.
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -15,20 +16,20 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from tarx_toollog.canonical import Json
-from tarx_toollog.capture.probe import ask
+from tarx_toollog.canonical import InvalidJsonError, Json, parse_json
 from tarx_toollog.errors import ConfigError, EndpointError
 from tarx_toollog.ids import uuid7
 from tarx_toollog.replay.recorded import RECORDED, RecordedEndpoint
 from tarx_toollog.replay.scenario import ScenarioStep
-from tarx_toollog.wire.model_facts import MODELS
+from tarx_toollog.wire.fields import dict_or_empty
+from tarx_toollog.wire.model_facts import ADAPTERS, LOADED, MODELS, PROPS, SHOW, VERSION
 from tarx_toollog.wire.raw import Begin, Chunk, End, RawExchange, ResponseStart
 
 logger = logging.getLogger("tarx_toollog.replay")
 
 _ROUTE = "/v1/chat/completions"
 _KEPT_HEADERS = frozenset({"content-type", "content-encoding"})
-_PROBE_TIMEOUT_S = 10.0  # a GET that a busy server answers between two tokens
+_PROBE_TIMEOUT_S = 10.0  # a question that a busy server answers between two tokens
 _CONNECT_TIMEOUT_S = 5.0
 _LOADING = 503
 _LOADING_POLL_S = 1.0
@@ -65,8 +66,13 @@ class Endpoint(Protocol):
 
 
 @asynccontextmanager
-async def open_endpoint(url: str, patience: Patience) -> AsyncIterator[Endpoint]:
+async def open_endpoint(url: str, patience: Patience, api_key: str | None = None) -> AsyncIterator[Endpoint]:
     """Open the endpoint that ``url`` names; ``recorded:`` is the log itself.
+
+    Args:
+        url: Its URL.
+        patience: How long to wait for it.
+        api_key: Sent with every request, and kept nowhere.
 
     Raises:
         ConfigError: It is no URL of a server, or holds a password.
@@ -76,9 +82,26 @@ async def open_endpoint(url: str, patience: Patience) -> AsyncIterator[Endpoint]
         return
     base = base_url(url)
     timeout = httpx.Timeout(patience.read_timeout_s, connect=_CONNECT_TIMEOUT_S)
+    headers = {} if api_key is None else {"authorization": f"Bearer {api_key}"}
     # trust_env off: a proxy variable of the shell must not carry private prompts to somewhere else.
-    async with httpx.AsyncClient(timeout=timeout, trust_env=False) as client:
+    async with httpx.AsyncClient(timeout=timeout, trust_env=False, headers=headers) as client:
         yield HttpEndpoint(base, client, patience)
+
+
+def api_key_from(variable: str | None) -> str | None:
+    """Return the key that an environment variable holds; None where no variable is named.
+
+    Raises:
+        ConfigError: It is not set, or cannot be sent.
+    """
+    if variable is None:
+        return None
+    key = os.environ.get(variable, "").strip()
+    if not key or not key.isascii() or not key.isprintable():
+        raise ConfigError(
+            f"the environment variable {variable} holds no API key", hint=f"export {variable}=… in this shell first"
+        )
+    return key
 
 
 def base_url(url: str) -> str:
@@ -128,8 +151,8 @@ class HttpEndpoint:
                 hint="start it, or name another with --endpoint",
             ) from error
         try:
-            return await asyncio.to_thread(ask, self.url, model)
-        except (EndpointError, httpx.HTTPError) as error:
+            return await self._facts(model)
+        except httpx.HTTPError as error:
             logger.info("the model build at %s is not known: %s", self.url, error)
             return {}
 
@@ -166,6 +189,31 @@ class HttpEndpoint:
             body_size=sum(len(chunk.data) for chunk in chunks),
         )
         return RawExchange(begin, body, start, tuple(chunks), end)
+
+    async def _facts(self, model: str) -> dict[str, Json]:
+        """Return the answers of its routes; those of Ollama are not asked of llama.cpp, nor the other way round."""
+        found: dict[str, Json] = {}
+        if "model_path" in dict_or_empty(await self._question(PROPS, found)):
+            await self._question(MODELS, found)
+            await self._question(ADAPTERS, found)
+        elif isinstance(dict_or_empty(await self._question(VERSION, found)).get("version"), str):
+            await self._question(LOADED, found)
+            await self._question(SHOW, found, {"model": model})
+        else:
+            await self._question(MODELS, found)
+        return found
+
+    async def _question(self, route: str, found: dict[str, Json], body: Json = None) -> Json:
+        """Ask one route; add the answer to ``found`` and return it, None where the server has no such route."""
+        method = "GET" if body is None else "POST"
+        response = await self._client.request(method, self.url + route, json=body, timeout=_PROBE_TIMEOUT_S)
+        if not response.is_success:
+            return None
+        try:
+            found[route] = parse_json(response.content)
+        except InvalidJsonError:
+            return None  # a web page, as some servers give for any path
+        return found[route]
 
     async def _wait_loaded(self) -> None:
         deadline = time.monotonic() + self._patience.loading_s

@@ -4,28 +4,30 @@ PASS when the whole interval of the share of right chains lies at or above what 
 INCONCLUSIVE else. A gate with two answers decides by luck where the interval holds the bound. The gate is on chains,
 which is what a user sees: chains of three steps that are right in 85 of 100 cases have steps that are right in 95.
 
-Turns of one conversation hang together, so conversations are the clusters of the interval. A sequential gate may be
-looked at after every answer (``statistics.sequential``); there only one chain of each conversation counts, the first in
-the order of the run, because that interval takes cases to be independent.
+Where somebody said what is right, only those chains count: what is merely logged says whether a model does as the
+logged one did. Turns of one conversation hang together, so conversations are the clusters of the interval. Chains that
+a closed loop left undetermined count as wrong for PASS, and as right for FAIL. A sequential gate may be looked at after
+every answer (``statistics.sequential``); there only one chain of each cluster counts, the first in the order of the
+run, because that interval takes cases to be independent.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from tarx_toollog.errors import ConfigError, NothingMatchedError
-from tarx_toollog.replay.report import PROFILES, Report, judged_chains, judged_trials, summarise
-from tarx_toollog.replay.scoring import scenarios_of
+from tarx_toollog.replay.chains import PROFILES, STANDARD, Chains, judged_chains, labelled, only, share_of
+from tarx_toollog.replay.material import Material, load
+from tarx_toollog.replay.report import Report, summarise
 from tarx_toollog.replay.statistics.proportion import (
     DEFAULT_CONFIDENCE,
-    Case,
     Proportion,
     cases_to_decide,
-    clustered,
     posterior_above,
 )
 from tarx_toollog.replay.statistics.sequential import any_time
-from tarx_toollog.store.replays import UNTIL, Replays, RunRow
+from tarx_toollog.store.replays import UNTIL, RunRow
 
 if TYPE_CHECKING:
     from tarx_toollog.store.log import ToolLog
@@ -39,35 +41,58 @@ GateVerdict = Literal["pass", "fail", "inconclusive", "invalid"]
 
 
 @dataclass(frozen=True, slots=True)
+class Shares:
+    """The share of right chains by one profile, and what it is at most and at least."""
+
+    chains: Proportion
+    """Of the chains of which somebody can say whether they are right."""
+    at_least: Proportion
+    """When all that are undetermined are wrong."""
+    at_most: Proportion
+    """When all of them are right."""
+
+    def verdict(self, min_accuracy: float) -> GateVerdict:
+        """Return what they say about a demand."""
+        if self.at_least.low >= min_accuracy:
+            return "pass"
+        return "fail" if self.at_most.high < min_accuracy else "inconclusive"
+
+
+@dataclass(frozen=True, slots=True)
 class Gate:
     """What a run says about a demand."""
 
     report: Report
     min_accuracy: float
-    chains: Proportion
     is_sequential: bool
-    n_conversations: int
-    profiles: Mapping[str, Proportion]
+    tiers: Mapping[str, int]
+    """Chains that count, by tier."""
+    n_clusters: int
+    """Groups of chains that have nothing to do with each other."""
+    n_undetermined: int
+    profiles: Mapping[str, Shares]
     """The same share under each profile of matching: strict, standard, lenient."""
     deciding: tuple[str, ...]
     """Scenarios whose chains are right under one profile and wrong under another."""
+    ignores_weights: bool = False
+    """Whether it counts all chains alike although they stand for different numbers of turns of the log."""
+
+    @property
+    def chains(self) -> Proportion:
+        """The share that the gate is on."""
+        return self.profiles[STANDARD].chains
 
     @property
     def verdict(self) -> GateVerdict:
         """What the interval says; ``invalid`` when too many steps have no answer, which may not be by chance."""
         if not self.report.is_valid:
             return "invalid"
-        return self._verdict_on(self.chains)
+        return self.profiles[STANDARD].verdict(self.min_accuracy)
 
     @property
     def depends_on_rules(self) -> bool:
         """Whether another profile of matching would give another verdict."""
-        return len({self._verdict_on(share) for share in self.profiles.values()}) > 1
-
-    def _verdict_on(self, share: Proportion) -> GateVerdict:
-        if share.low >= self.min_accuracy:
-            return "pass"
-        return "fail" if share.high < self.min_accuracy else "inconclusive"
+        return len({shares.verdict(self.min_accuracy) for shares in self.profiles.values()}) > 1
 
     @property
     def probability(self) -> float:
@@ -95,14 +120,19 @@ class Gate:
             "verdict": self.verdict,
             "min_accuracy": self.min_accuracy,
             "sequential": self.is_sequential,
+            "kind": self.report.word,
             "chains": self.chains.to_json(),
-            "profiles": {name: share.to_json() for name, share in self.profiles.items()},
+            "undetermined": self.n_undetermined,
+            "at_least": self.profiles[STANDARD].at_least.to_json(),
+            "at_most": self.profiles[STANDARD].at_most.to_json(),
+            "profiles": {name: shares.chains.to_json() for name, shares in self.profiles.items()},
             "depends_on_rules": self.depends_on_rules,
             "deciding_scenarios": list(self.deciding),
-            "conversations": self.n_conversations,
+            "clusters": self.n_clusters,
+            "ignores_weights": self.ignores_weights,
             "probability": self.probability,
             "chains_to_decide": self.chains_to_decide,
-            "tiers": dict(self.report.tiers),
+            "tiers": dict(self.tiers),
         }
 
 
@@ -127,36 +157,68 @@ def gate_run(
         NothingMatchedError: There is no such run, or no chain that could be judged.
         ConfigError: A share that is none; or a run that is not finished, and a gate that is not sequential.
     """
+    return gate_of(load(log, name), min_accuracy=min_accuracy, confidence=confidence, sequential=sequential)
+
+
+def gate_of(
+    of: Material,
+    *,
+    min_accuracy: float = MIN_ACCURACY,
+    confidence: float = DEFAULT_CONFIDENCE,
+    sequential: bool = False,
+) -> Gate:
+    """Do what ``gate_run`` does. Pure."""
     _require_shares(min_accuracy, confidence)
-    replays = Replays(log)
-    run = replays.run(name)
-    _require_one_look(run, min_accuracy, sequential=sequential)
-    known = scenarios_of(log, run)
-    scenarios = {row.id: scenario for row, scenario in known}
-    trials = list(replays.trials(run.id))
-    results = {name: judged_chains(scenarios, judged_trials(trials), scorer)[0] for name, scorer in PROFILES.items()}
-    chains = results["standard"]
+    _require_one_look(of.run, min_accuracy, sequential=sequential)
+    counted = labelled(of) or of.scenarios.keys()
+    found = {profile: judged_chains(of, profile) for profile in PROFILES}
+    chains = only(found[STANDARD].if_undetermined_were(False), counted)
     if not chains:
         raise NothingMatchedError(
-            f"no chain of {name} could be judged", hint=f"`toollog replay report {name}` says why"
+            f"no chain of {of.run.name} could be judged", hint=f"`toollog replay report {of.run.name}` says why"
         )
-    conversations = {key: scenario.conversation_uid for key, scenario in scenarios.items()}
-
-    def share_of(found: Mapping[int, bool]) -> Proportion:
-        if sequential:
-            first = first_of_each([(conversations[key], found[key]) for key in scenarios if key in found])
-            return any_time(sum(first), len(first), expected=min_accuracy, confidence=confidence)
-        return clustered((Case(ok, conversations[key]) for key, ok in found.items()), confidence=confidence)
-
+    share = _Sharing(of, min_accuracy, confidence, sequential)
     return Gate(
-        report=summarise(run, scenarios, trials),
+        report=summarise(of),
         min_accuracy=min_accuracy,
-        chains=share_of(chains),
         is_sequential=sequential,
-        n_conversations=len({conversations[key] for key in chains}),
-        profiles={profile: share_of(found) for profile, found in results.items() if found},
-        deciding=tuple(row.uid for row, _ in known if len({found.get(row.id) for found in results.values()}) > 1),
+        tiers=dict(Counter(of.scenarios[key].tier for key in chains)),
+        n_clusters=len({of.places[key].cluster for key in chains}),
+        n_undetermined=sum(found[STANDARD].verdicts[key] is None for key in chains),
+        profiles={profile: share.of(each, counted) for profile, each in found.items() if each.verdicts},
+        deciding=tuple(_deciding(of, found.values(), counted)),
+        ignores_weights=sequential and len({of.places[key].weight for key in counted}) > 1,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Sharing:
+    """How a gate counts."""
+
+    material: Material
+    min_accuracy: float
+    confidence: float
+    is_sequential: bool
+
+    def of(self, chains: Chains, counted: Collection[int]) -> Shares:
+        known = (chains.determined, chains.if_undetermined_were(False), chains.if_undetermined_were(True))
+        return Shares(*(self._share(only(verdicts, counted)) for verdicts in known))
+
+    def _share(self, verdicts: Mapping[int, bool]) -> Proportion:
+        if not self.is_sequential:
+            return share_of(self.material, verdicts, confidence=self.confidence)
+        first: dict[str, bool] = {}
+        for key, place in self.material.places.items():  # in the order of the run
+            if key in verdicts:
+                first.setdefault(place.cluster, verdicts[key])
+        return any_time(sum(first.values()), len(first), expected=self.min_accuracy, confidence=self.confidence)
+
+
+def _deciding(of: Material, found: Iterable[Chains], counted: Collection[int]) -> Iterator[str]:
+    all_verdicts = [chains.verdicts for chains in found]
+    for key, place in of.places.items():
+        if key in counted and len({verdicts.get(key) for verdicts in all_verdicts}) > 1:
+            yield place.uid
 
 
 def _require_shares(min_accuracy: float, confidence: float) -> None:
@@ -178,11 +240,3 @@ def _require_one_look(run: RunRow, min_accuracy: float, *, sequential: bool) -> 
             f"{run.name} was to end as soon as {until:g} was clear: another look would err more often than it says",
             hint=f"toollog replay gate {run.name} --sequential --min-accuracy {until:g}",
         )
-
-
-def first_of_each(chains: Sequence[tuple[str, bool]]) -> list[bool]:
-    """Return the results of the first chain of each conversation."""
-    first: dict[str, bool] = {}
-    for conversation, is_right in chains:
-        first.setdefault(conversation, is_right)
-    return list(first.values())

@@ -21,21 +21,33 @@ def gate_text(gate: Gate) -> str:
 
 def _lines(gate: Gate) -> Iterator[str]:
     chains, run = gate.chains, gate.report.run
-    agree = "agree with the log" if BRONZE in gate.report.tiers else "are right"
+    agree = "agree with the log" if BRONZE in gate.tiers else "are right"
     yield _SAYS[gate.verdict].format(bound=f"{gate.min_accuracy * 100:g} %", agree=agree)
     yield f"    run {run.name}: {run.model}, scenarios {run.tag}"
-    yield f"    {share_text(chains).strip()} chains of {gate.n_conversations} conversations"
+    yield f"    {share_text(chains).strip()} chains, {_counted(gate)}"
+    if gate.n_undetermined:
+        yield f"    {gate.n_undetermined} more left what was recorded: wrong for PASS, right for FAIL"
     yield f"    in brackets: {chains.confidence * 100:g} % interval ({chains.method}), then the counts"
     if chains.n_effective is not None:
         yield f"    they tell as much as {chains.n_effective:.0f} chains that have nothing to do with each other"
     yield f"    chance that the true share is that high, for who knew nothing before: {gate.probability * 100:.1f} %"
+    if gate.ignores_weights:
+        yield "    a sequential gate counts all chains alike: it speaks for the suite, not for the log"
     yield tier_statement(gate.report)
     yield from _rules(gate)
     yield from _next(gate)
 
 
+def _counted(gate: Gate) -> str:
+    tiers = ", ".join(f"{name} {count}" for name, count in sorted(gate.tiers.items()))
+    groups = f"in {gate.n_clusters} independent group{'s' * (gate.n_clusters != 1)}"
+    left = sum(gate.report.tiers.values()) - sum(gate.tiers.values())
+    return f"{groups} ({tiers})" + (f"; {left} scenarios are not counted" if left else "")
+
+
 def _rules(gate: Gate) -> Iterator[str]:
-    shares = ", ".join(f"{name} {share.numerator}/{share.denominator}" for name, share in gate.profiles.items())
+    counts = ((name, shares.chains) for name, shares in gate.profiles.items())
+    shares = ", ".join(f"{name} {share.numerator}/{share.denominator}" for name, share in counts)
     yield f"by how arguments are compared: {shares}"
     if gate.depends_on_rules:
         yield f"the verdict DEPENDS on that: look at the {len(gate.deciding)} scenarios that decide (--json lists them)"

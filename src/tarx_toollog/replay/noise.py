@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
-from tarx_toollog.replay.asking import Overrides
 from tarx_toollog.replay.comparison import Comparison, compare_runs
-from tarx_toollog.replay.runner import RunRequest
+from tarx_toollog.replay.runner import RunRequest, request_like
 from tarx_toollog.replay.scoring import scenarios_of
 from tarx_toollog.replay.statistics.proportion import Proportion, wilson
 from tarx_toollog.store.replays import AGAIN, Replays
@@ -54,11 +53,9 @@ def asked_again(log: "ToolLog", name: str, share: float) -> RunRequest:
     """
     run = Replays(log).run(name)
     n_scenarios = len(scenarios_of(log, run))
-    return RunRequest(
+    return request_like(
+        run,
         name=_free_name(f"{name}-again", (one.name for one in Replays(log).runs())),
-        tag=run.tag,
-        endpoint=run.endpoint,
-        overrides=Overrides.from_json(run.model, run.params),
         limit=min(n_scenarios, max(_LEAST, ceil(n_scenarios * share))),
         again=name,
     )

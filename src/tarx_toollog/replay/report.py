@@ -11,15 +11,28 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tarx_toollog.replay.axes import Bin, bins
+from tarx_toollog.replay.chains import (
+    TURN_VERDICT,
+    VERDICT,
+    Chains,
+    attempts_at,
+    is_right,
+    judged_chains,
+    judged_trials,
+    labelled,
+    only,
+    share_of,
+)
 from tarx_toollog.replay.frontier import Frontier, chain_ends, frontier
-from tarx_toollog.replay.scenario import BRONZE, GOLD, Scenario
+from tarx_toollog.replay.material import Material, load
+from tarx_toollog.replay.results import Bounds, bounds
+from tarx_toollog.replay.scenario import BRONZE, CORRECTED, GOLD, SILVER
 from tarx_toollog.replay.scorers import SCORERS
 from tarx_toollog.replay.scorers.findings import CODES
-from tarx_toollog.replay.scoring import scenarios_of
-from tarx_toollog.replay.statistics.attempts import Attempts, attempts
-from tarx_toollog.replay.statistics.proportion import Proportion, wilson
+from tarx_toollog.replay.statistics.attempts import Attempts
+from tarx_toollog.replay.statistics.proportion import Case, Proportion, clustered
 from tarx_toollog.replay.statistics.survival import Survival, survival
-from tarx_toollog.store.replays import Replays, RunRow, TrialRow
+from tarx_toollog.store.replays import RunRow, TrialRow
 
 if TYPE_CHECKING:
     from tarx_toollog.store.log import ToolLog
@@ -30,15 +43,14 @@ FORMAT = 1
 MAX_INFRA_SHARE = 0.02
 """Beyond this share of unanswered steps a run is not valid: what is missing may not be missing at random."""
 
-VERDICT = "step"
-"""The scorer whose full marks make a step right."""
-PROFILES: Mapping[str, str] = {"strict": "step_strict", "standard": VERDICT, "lenient": "step_lenient"}
-"""Profile of matching → the scorer that judges a step by it."""
-_TIERS = {
+TIER_MEANINGS = {
+    GOLD: "gold: a person said what is right, or verified it. This is accuracy.",
+    SILVER: "silver: the user approved of it, and nothing spoke against it. This is accuracy.",
+    CORRECTED: "corrected: what took the place of an answer that had gone wrong. This is accuracy.",
     BRONZE: "bronze: agreement with what the logged model did. Nobody has verified that it was right, "
     "so this is not accuracy.",
-    GOLD: "gold: a person said what is right. This is accuracy.",
 }
+"""What each tier says about the figures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +72,27 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """How much of a run has been asked, in steps, or in turns where the model goes its own way."""
+
+    unit: str
+    """``steps`` or ``turns``."""
+    total: int
+    asked: int
+    infra_errors: int
+    """Without an answer, because of the network or the server's absence."""
+    model_errors: int
+    unscored: int
+    """Answered, without a score."""
+    why_infra: Mapping[str, int]
+    """What was in the way of those without an answer, by kind."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all parts."""
+        return {**{slot: getattr(self, slot) for slot in self.__slots__}, "why_infra": dict(self.why_infra)}
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Everything that is known of one run."""
 
@@ -67,36 +100,45 @@ class Report:
     tiers: Mapping[str, int]
     """Scenarios by tier."""
     chains: Proportion
-    """Turns in which every step agreed, of those of which every step was asked and answered."""
+    """Right chains, of those that can be judged; only of labelled scenarios, where there are any."""
+    bronze_chains: Proportion | None
+    """The same of the scenarios that nobody verified, where others are labelled."""
+    undetermined: Bounds | None
+    """What the chains may be at least and at most, where some left what was recorded."""
     chains_unjudged: Mapping[str, int]
     """Turns that could not be judged as a whole, by reason."""
     scorers: Mapping[str, Proportion]
     """Per scorer: full marks, of the steps to which it applies."""
     decisions: tuple[Slice, ...]
-    """Step agreement where the log has a call, and where it has an answer."""
+    """Right steps where a call is expected, and where an answer is."""
     depths: tuple[Slice, ...]
-    """Step agreement by step of the turn."""
+    """Right steps by step of the turn."""
     attempts: Attempts | None
     """How often chains are right every time; None where each was tried once."""
     survival: tuple[Survival, ...]
     """Chains that are right up to each step."""
     axes: tuple[Bin, ...]
-    """Step agreement along each axis of complexity."""
+    """Right steps along each axis of complexity."""
     signatures: tuple[Slice, ...]
-    """Chain agreement by signature, most frequent first."""
+    """Right chains by signature, most frequent first."""
     failures: tuple[Failure, ...]
     """Most frequent first."""
-    steps_total: int
-    steps_asked: int
-    infra_errors: int
-    model_errors: int
-    unscored: int
-    """Answered trials without a score: the run was killed between the two."""
+    asked: Asked
+
+    @property
+    def is_accuracy(self) -> bool:
+        """Whether the headline counts scenarios of which somebody said what is right."""
+        return any(count for tier, count in self.tiers.items() if tier != BRONZE)
+
+    @property
+    def word(self) -> str:
+        """What the headline is called."""
+        return "accuracy" if self.is_accuracy else "agreement"
 
     @property
     def is_valid(self) -> bool:
         """Whether nearly every step that was asked has an answer."""
-        return self.infra_errors <= MAX_INFRA_SHARE * max(self.steps_asked, 1)
+        return self.asked.infra_errors <= MAX_INFRA_SHARE * max(self.asked.asked, 1)
 
     @property
     def frontier(self) -> Frontier:
@@ -121,8 +163,12 @@ class Report:
                 "ended_at": None if self.run.ended_at is None else self.run.ended_at.isoformat(),
             },
             "valid": self.is_valid,
-            "tiers": {name: {"scenarios": n, "meaning": _TIERS.get(name, name)} for name, n in self.tiers.items()},
-            "chain_agreement": self.chains.to_json(),
+            "tiers": {
+                name: {"scenarios": n, "meaning": TIER_MEANINGS.get(name, name)} for name, n in self.tiers.items()
+            },
+            "chains": {"kind": self.word, **self.chains.to_json()},
+            "bronze_chains": None if self.bronze_chains is None else self.bronze_chains.to_json(),
+            "undetermined": _bounds_to_json(self.undetermined),
             "chains_unjudged": dict(self.chains_unjudged),
             "scorers": {name: share.to_json() for name, share in self.scorers.items()},
             "by_decision": _slices_to_json(self.decisions),
@@ -136,13 +182,7 @@ class Report:
                 {"code": f.code, "count": f.count, "meaning": f.meaning, "example": dict(f.example)}
                 for f in self.failures
             ],
-            "steps": {
-                "total": self.steps_total,
-                "asked": self.steps_asked,
-                "infra_errors": self.infra_errors,
-                "model_errors": self.model_errors,
-                "unscored": self.unscored,
-            },
+            "asked": self.asked.to_json(),
         }
 
 
@@ -152,11 +192,7 @@ def build_report(log: "ToolLog", name: str) -> Report:
     Raises:
         NothingMatchedError: There is no such run.
     """
-    replays = Replays(log)
-    run = replays.run(name)
-    scenarios = {row.id: scenario for row, scenario in scenarios_of(log, run)}
-    trials = list(replays.trials(run.id))
-    return summarise(run, scenarios, trials)
+    return summarise(load(log, name))
 
 
 def trial_rows(log: "ToolLog", name: str) -> list[dict[str, Any]]:
@@ -165,26 +201,26 @@ def trial_rows(log: "ToolLog", name: str) -> list[dict[str, Any]]:
     Raises:
         NothingMatchedError: There is no such run.
     """
-    replays = Replays(log)
-    run = replays.run(name)
-    scenarios = {row.id: (row, scenario) for row, scenario in scenarios_of(log, run)}
+    of = load(log, name)
     rows = []
-    for trial in replays.trials(run.id):
-        row, scenario = scenarios[trial.scenario_id]
-        step = next(step for step in scenario.steps if step.step_no == trial.step_no)
-        verdict = trial.scores.get(VERDICT)
+    for trial in of.trials:
+        scenario = of.scenarios[trial.scenario_id]
+        step = next((step for step in scenario.steps if step.step_no == trial.step_no), None)
+        verdict = trial.scores.get(TURN_VERDICT if of.is_closed_loop else VERDICT)
+        expected = None if step is None else " ".join(call.name for call in step.expected) or "(answer)"
         rows.append(
             {
-                "scenario_uid": row.uid,
+                "scenario_uid": of.places[trial.scenario_id].uid,
                 "conversation_uid": scenario.conversation_uid,
                 "turn_no": scenario.turn_no,
                 "step_no": trial.step_no,
                 "attempt": trial.attempt,
+                "tier": scenario.tier,
                 "status": trial.status,
-                "agrees": None if verdict is None else verdict.value == 1.0,
+                "agrees": None if verdict is None or verdict.value is None else verdict.value == 1.0,
                 "failure": None if verdict is None else verdict.detail.get("code"),
-                "expected": " ".join(call.name for call in step.expected) or "(answer)",
-                "actual": " ".join(call.name for call in trial.answer.calls) or "(answer)" if trial.answer else None,
+                "expected": expected,
+                "actual": " ".join(call.name for call in trial.answer.made) or "(answer)" if trial.answer else None,
                 "exchange_uid": trial.exchange_uid,
                 "error": trial.error,
             }
@@ -192,122 +228,113 @@ def trial_rows(log: "ToolLog", name: str) -> list[dict[str, Any]]:
     return rows
 
 
-def summarise(run: RunRow, scenarios: Mapping[int, Scenario], trials: Iterable[TrialRow]) -> Report:
+def summarise(of: Material) -> Report:
     """Count the trials of a run. Pure."""
-    trials = list(trials)
-    judged = judged_trials(trials)
-    expected = {(key, step.step_no): step for key, scenario in scenarios.items() for step in scenario.steps}
-    chains, unjudged = judged_chains(scenarios, judged)
-    n_attempts = run.params.get("attempts", 1)
+    judged = judged_trials(of.trials)
+    expected = {(key, step.step_no): step for key, scenario in of.scenarios.items() for step in scenario.steps}
+    chains = judged_chains(of)
+    counted = labelled(of)
+    determined = chains.determined
     return Report(
-        run=run,
-        tiers=dict(Counter(scenario.tier for scenario in scenarios.values())),
-        chains=_share(chains.values()),
-        chains_unjudged=unjudged,
-        scorers=_by_scorer(judged),
+        run=of.run,
+        tiers=dict(Counter(scenario.tier for scenario in of.scenarios.values())),
+        chains=share_of(of, only(determined, counted) if counted else determined),
+        bronze_chains=_bronze(of, determined, counted),
+        undetermined=_bounds(chains, counted),
+        chains_unjudged=chains.unjudged,
+        scorers=_by_scorer(of, judged),
         decisions=_slices(
+            of,
             (
-                "call expected" if expected[trial.scenario_id, trial.step_no].expected else "answer expected",
-                is_right(trial),
-            )
-            for trial in judged
+                ("call expected" if expected[trial.scenario_id, trial.step_no].expected else "answer expected", trial)
+                for trial in judged
+            ),
         ),
-        depths=_slices(sorted(((f"step {trial.step_no}", is_right(trial)) for trial in judged), key=_natural)),
-        attempts=attempts_at(scenarios, trials, n_attempts),
+        depths=tuple(sorted(_slices(of, ((f"step {trial.step_no}", trial) for trial in judged)), key=_natural)),
+        attempts=attempts_at(of),
         survival=survival(
-            chain_ends(scenarios, [(trial.scenario_id, trial.step_no, is_right(trial)) for trial in judged])
+            chain_ends(of.scenarios, [(trial.scenario_id, trial.step_no, is_right(trial)) for trial in judged])
         ),
         axes=bins(
             (
                 expected[trial.scenario_id, trial.step_no],
-                scenarios[trial.scenario_id].conversation_uid,
+                of.places[trial.scenario_id].cluster,
                 is_right(trial),
             )
             for trial in judged
         ),
-        signatures=_by_size(_slices((scenarios[key].signature or "(answer)", ok) for key, ok in chains.items())),
-        failures=_failures(judged, scenarios),
-        steps_total=len(expected) * n_attempts,
-        steps_asked=len(trials),
-        infra_errors=sum(trial.status == "infra_error" for trial in trials),
-        model_errors=sum(trial.status == "model_error" for trial in trials),
-        unscored=sum(trial.status != "infra_error" and VERDICT not in trial.scores for trial in trials),
+        signatures=_by_signature(of, determined),
+        failures=_failures(of),
+        asked=_asked(of, len(expected)),
     )
 
 
-def judged_trials(trials: Iterable[TrialRow]) -> list[TrialRow]:
-    """Return the first attempts that say something about the model, and have their scores.
-
-    Later attempts at a step say how sure the model is of it, and nothing about other steps: as more cases they would
-    make every interval too narrow.
-    """
-    return [trial for trial in trials if VERDICT in trial.scores and trial.attempt == 1]
-
-
-def attempts_at(scenarios: Mapping[int, Scenario], trials: Iterable[TrialRow], k: int) -> Attempts | None:
-    """Return how often chains are right every time; None where each was tried once."""
-    if k < 2:
+def _bounds_to_json(found: Bounds | None) -> dict[str, Any] | None:
+    if found is None:
         return None
-    results: dict[int, dict[int, list[bool]]] = defaultdict(lambda: defaultdict(list))
-    for trial in trials:
-        if VERDICT in trial.scores:
-            results[trial.scenario_id][trial.attempt].append(is_right(trial))
-    counts = []
-    for key, scenario in scenarios.items():
-        whole = [all(found) for found in results[key].values() if len(found) == len(scenario.steps)]
-        if scenario.is_whole and whole:
-            counts.append((sum(whole), len(whole)))
-    return attempts(counts, k)
+    return {
+        "at_least": found.low,
+        "at_most": found.high,
+        "undetermined": found.n_undetermined,
+        "chains": found.n,
+    }
 
 
-def is_right(trial: TrialRow, scorer: str = VERDICT) -> bool:
-    """Say whether the decision of a scored trial is the expected one."""
-    return trial.scores[scorer].value == 1.0
+def _bronze(of: Material, chains: Mapping[int, bool], counted: set[int]) -> Proportion | None:
+    if not 0 < len(counted) < len(of.scenarios):
+        return None
+    return share_of(of, only(chains, of.scenarios.keys() - counted))
 
 
-def judged_chains(
-    scenarios: Mapping[int, Scenario], judged: Iterable[TrialRow], scorer: str = VERDICT
-) -> tuple[dict[int, bool], dict[str, int]]:
-    """Return for every chain that can be judged whether all of it agreed, and why the others cannot.
-
-    A chain with a wrong step and an unanswered one would be known to have failed. It is left out all the same:
-    counting it would make every interrupted run look worse than it is.
-    """
-    verdicts: dict[int, dict[int, bool]] = defaultdict(dict)
-    for trial in judged:
-        if scorer in trial.scores:
-            verdicts[trial.scenario_id][trial.step_no] = is_right(trial, scorer)
-    chains: dict[int, bool] = {}
-    unjudged: Counter[str] = Counter()
-    for key, scenario in scenarios.items():
-        if not scenario.is_whole:
-            unjudged["a step was left out when it was frozen"] += 1
-        elif len(verdicts[key]) < len(scenario.steps):
-            unjudged["a step has no answer yet"] += 1
-        else:
-            chains[key] = all(verdicts[key].values())
-    return chains, dict(unjudged)
+def _bounds(chains: Chains, counted: set[int]) -> Bounds | None:
+    found = bounds(verdict for key, verdict in chains.verdicts.items() if not counted or key in counted)
+    return found if found.n_undetermined else None
 
 
-def _by_scorer(judged: Iterable[TrialRow]) -> dict[str, Proportion]:
-    values: dict[str, list[bool]] = {name: [] for name in SCORERS.names()}
+def _asked(of: Material, n_steps: int) -> Asked:
+    """Count what was asked: each trial with the logged history, each turn in a closed loop, by its last trial."""
+    last: dict[tuple[int, int, int], TrialRow] = {}
+    for trial in of.trials:
+        last[trial.scenario_id, trial.attempt, 0 if of.is_closed_loop else trial.step_no] = trial
+    scorer = TURN_VERDICT if of.is_closed_loop else VERDICT
+    return Asked(
+        unit="turns" if of.is_closed_loop else "steps",
+        total=(len(of.scenarios) if of.is_closed_loop else n_steps) * of.n_attempts,
+        asked=len(last),
+        infra_errors=sum(trial.status == "infra_error" for trial in last.values()),
+        model_errors=sum(trial.status == "model_error" for trial in last.values()),
+        unscored=sum(trial.status != "infra_error" and scorer not in trial.scores for trial in last.values()),
+        why_infra=Counter(
+            (trial.error or "unknown").partition(":")[0] for trial in last.values() if trial.status == "infra_error"
+        ),
+    )
+
+
+def _by_scorer(of: Material, judged: Iterable[TrialRow]) -> dict[str, Proportion]:
+    cases: dict[str, list[Case]] = {name: [] for name in SCORERS.names()}
     for trial in judged:
         for name, score in trial.scores.items():
             if score.value is not None:
-                values.setdefault(name, []).append(score.value == 1.0)
-    return {name: _share(found) for name, found in values.items()}
+                cases.setdefault(name, []).append(_case(of, trial, score.value == 1.0))
+    return {name: clustered(found) for name, found in cases.items() if found or not of.is_closed_loop}
 
 
-def _failures(judged: Iterable[TrialRow], scenarios: Mapping[int, Scenario]) -> tuple[Failure, ...]:
+def _case(of: Material, trial: TrialRow, is_right: bool) -> Case:
+    # Steps are diagnosis: they count alike, so that a rare and heavy turn does not drown what goes wrong.
+    return Case(is_right, of.places[trial.scenario_id].cluster)
+
+
+def _failures(of: Material) -> tuple[Failure, ...]:
+    scorer = TURN_VERDICT if of.is_closed_loop else VERDICT
     counts: Counter[str] = Counter()
     examples: dict[str, dict[str, Any]] = {}
-    for trial in judged:
-        detail = trial.scores[VERDICT].detail
-        if is_right(trial) or "code" not in detail:
+    for trial in of.trials:
+        score = trial.scores.get(scorer)
+        if score is None or trial.attempt != 1 or score.value == 1.0 or "code" not in score.detail:
             continue
-        code = str(detail["code"])
+        code = str(score.detail["code"])
         counts[code] += 1
-        scenario = scenarios[trial.scenario_id]
+        scenario = of.scenarios[trial.scenario_id]
         examples.setdefault(
             code,
             {
@@ -315,30 +342,32 @@ def _failures(judged: Iterable[TrialRow], scenarios: Mapping[int, Scenario]) -> 
                 "turn_no": scenario.turn_no,
                 "step_no": trial.step_no,
                 "exchange_uid": trial.exchange_uid,
-                "finding": next((f for f in detail["findings"] if f["code"] == code), {}),
+                "finding": next((f for f in score.detail.get("findings", ()) if f["code"] == code), {}),
             },
         )
     return tuple(Failure(code, n, CODES.get(code, code), examples[code]) for code, n in counts.most_common())
 
 
-def _slices(pairs: Iterable[tuple[str, bool]]) -> tuple[Slice, ...]:
-    groups: dict[str, list[bool]] = defaultdict(list)
-    for key, ok in pairs:
-        groups[key].append(ok)
-    return tuple(Slice(key, _share(values)) for key, values in groups.items())
+def _slices(of: Material, pairs: Iterable[tuple[str, TrialRow]]) -> tuple[Slice, ...]:
+    groups: dict[str, list[Case]] = defaultdict(list)
+    for key, trial in pairs:
+        groups[key].append(_case(of, trial, is_right(trial)))
+    return tuple(Slice(key, clustered(cases)) for key, cases in groups.items())
 
 
-def _by_size(slices: Iterable[Slice]) -> tuple[Slice, ...]:
+def _by_signature(of: Material, chains: Mapping[int, bool]) -> tuple[Slice, ...]:
+    groups: dict[str, dict[int, bool]] = defaultdict(dict)
+    for key, verdict in chains.items():
+        groups[of.scenarios[key].signature or "(answer)"][key] = verdict
+    slices = (
+        Slice(name, clustered(Case(verdict, of.places[key].cluster) for key, verdict in found.items()))
+        for name, found in groups.items()
+    )
     return tuple(sorted(slices, key=lambda part: (-part.agreement.denominator, part.key)))
 
 
-def _natural(pair: tuple[str, bool]) -> int:
-    return int(pair[0].rpartition(" ")[2])
-
-
-def _share(values: Iterable[bool]) -> Proportion:
-    found = list(values)
-    return wilson(sum(found), len(found))
+def _natural(part: Slice) -> int:
+    return int(part.key.rpartition(" ")[2])
 
 
 def _slices_to_json(slices: Iterable[Slice]) -> list[dict[str, Any]]:

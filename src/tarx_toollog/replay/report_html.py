@@ -16,14 +16,13 @@ from tarx_toollog.replay.axes import AXES
 from tarx_toollog.replay.comparison import Comparison
 from tarx_toollog.replay.comparison_text import verdict_text
 from tarx_toollog.replay.details import StepDetail, confusion
+from tarx_toollog.replay.drawing import interval_bar, survival_curve
 from tarx_toollog.replay.report import Report
 from tarx_toollog.replay.scorers.findings import CODES
 from tarx_toollog.replay.statistics.proportion import Proportion
-from tarx_toollog.replay.statistics.survival import Survival
 from tarx_toollog.replay.text_report import tier_statement
 
 _LONG = 4000  # characters of a text that are shown
-_WIDTH, _HEIGHT, _LEFT, _TOP = 640, 240, 44, 12  # of the curve, in pixels
 
 
 def report_html(report: Report, steps: Iterable[StepDetail], compared: Comparison | None = None) -> str:
@@ -49,17 +48,18 @@ def report_html(report: Report, steps: Iterable[StepDetail], compared: Compariso
 def _body(report: Report, steps: list[StepDetail], compared: Comparison | None) -> Iterator[str]:
     run = report.run
     yield f"<h1>{escape(run.name)}</h1>"
-    asked = f"{report.steps_asked} of {report.steps_total} steps asked, {escape(run.status)}"
+    asked = f"{report.asked.asked} of {report.asked.total} {report.asked.unit} asked, {escape(run.status)}"
     yield f"<p>{escape(run.model)} at {escape(run.endpoint)}, scenarios {escape(run.tag)}: {asked}.</p>"
     yield f"<p class=tier>{escape(tier_statement(report))}</p>"
     if not report.is_valid:
-        yield f"<p class=bad>NOT VALID: {report.infra_errors} steps have no answer; resume the run.</p>"
+        lost = f"{report.asked.infra_errors} {report.asked.unit}"
+        yield f"<p class=bad>NOT VALID: {lost} have no answer; resume the run.</p>"
     if compared is not None:
         yield from _compared(compared)
     yield "<h2>How often it is right</h2>"
     yield from _shares(report)
     yield f"<h2>How deep it goes</h2><p>Chains that are right up to each step: {escape(report.frontier.sentence)}.</p>"
-    yield _curve(report.survival, report.frontier.min_share)
+    yield survival_curve(report.survival, report.frontier.min_share) or "<p>No chain could be judged.</p>"
     yield from _axes(report)
     yield from _confusion(steps)
     yield from _steps(report, steps)
@@ -86,7 +86,9 @@ def _compared(compared: Comparison) -> Iterator[str]:
 
 def _shares(report: Report) -> Iterator[str]:
     yield "<table><tr><th><th>right<th>95 % interval<th>of</tr>"
-    yield _share("chains", report.chains)
+    yield _share(f"chains ({report.word})", report.chains)
+    if report.bronze_chains is not None:
+        yield _share("bronze chains (agreement)", report.bronze_chains)
     for name, share in report.scorers.items():
         yield _share(name, share)
     for title, slices in (("", report.decisions), ("", report.depths), ("", report.signatures)):
@@ -98,42 +100,10 @@ def _shares(report: Report) -> Iterator[str]:
 def _share(name: str, share: Proportion) -> str:
     if share.estimate is None:
         return f"<tr><td>{escape(name)}<td>–<td><td>0</tr>"
-    low, width = share.low * 100, (share.high - share.low) * 100
-    bar = (
-        f'<svg class=bar viewBox="0 0 100 8" preserveAspectRatio="none"><rect class=range x="{low:.1f}" y="2" '
-        f'width="{max(width, 0.5):.1f}" height="4"/><rect class=mark x="{share.estimate * 100 - 0.5:.1f}" y="0" '
-        'width="1" height="8"/></svg>'
-    )
-    interval = f"{low:.1f}–{share.high * 100:.1f} %"
+    interval = f"{share.low * 100:.1f}–{share.high * 100:.1f} %"
     return (
-        f"<tr><td>{escape(name)}<td>{share.estimate * 100:.1f} %<td>{bar} {interval}"
+        f"<tr><td>{escape(name)}<td>{share.estimate * 100:.1f} %<td>{interval_bar(share)} {interval}"
         f"<td>{share.numerator}/{share.denominator}</tr>"
-    )
-
-
-def _curve(steps: Sequence[Survival], bound: float) -> str:
-    if not steps:
-        return "<p>No chain could be judged.</p>"
-    across = (_WIDTH - _LEFT - 12) / max(len(steps), 1)
-
-    def point(number: int, share: float) -> str:
-        return f"{_LEFT + number * across:.1f},{_TOP + (1 - share) * (_HEIGHT - 2 * _TOP - 14):.1f}"
-
-    upper = [point(0, 1.0), *(point(number, step.high) for number, step in enumerate(steps, 1))]
-    lower = [point(0, 1.0), *(point(number, step.low) for number, step in enumerate(steps, 1))]
-    line = [point(0, 1.0), *(point(number, step.share) for number, step in enumerate(steps, 1))]
-    marks = [f'<text x="4" y="{point(0, share).split(",")[1]}">{share:.0%}</text>' for share in (1.0, 0.5, 0.0)]
-    for number, step in enumerate(steps, 1):
-        x, y = point(number, step.share).split(",")
-        told = f"step {step.step_no}: {step.share:.1%} [{step.low:.1%}, {step.high:.1%}], {step.at_risk} chains"
-        marks.append(f'<circle cx="{x}" cy="{y}" r="4"><title>{told}</title></circle>')
-        marks.append(f'<text x="{x}" y="{_HEIGHT - 2}">{step.step_no}</text>')
-    end = point(len(steps), bound)
-    return (
-        f'<svg class=curve viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="share of chains by step">'
-        f'<polygon class=band points="{" ".join(upper + lower[::-1])}"/>'
-        f'<line class=bound x1="{_LEFT}" y1="{end.split(",")[1]}" x2="{end.split(",")[0]}" y2="{end.split(",")[1]}"/>'
-        f'<polyline class=line points="{" ".join(line)}"/>{"".join(marks)}</svg>'
     )
 
 

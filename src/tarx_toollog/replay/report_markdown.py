@@ -21,7 +21,7 @@ def _lines(report: Report, steps: Iterable[StepDetail]) -> Iterator[str]:
     run = report.run
     yield f"# Replay {_cell(run.name)}"
     yield ""
-    asked = f"{report.steps_asked} of {report.steps_total} steps asked"
+    asked = f"{report.asked.asked} of {report.asked.total} {report.asked.unit} asked"
     yield f"{_cell(run.model)} on the scenarios {_cell(run.tag)}: {asked}."
     yield ""
     yield f"> {tier_statement(report)}"
@@ -30,7 +30,9 @@ def _lines(report: Report, steps: Iterable[StepDetail]) -> Iterator[str]:
     yield ""
     yield "| | right | 95 % | of |"
     yield "|---|--:|---|--:|"
-    yield _share("chains", report.chains)
+    yield _share(f"chains ({report.word})", report.chains)
+    if report.bronze_chains is not None:
+        yield _share("bronze chains (agreement)", report.bronze_chains)
     for name, share in report.scorers.items():
         yield _share(name, share)
     yield from _slices("by depth", report.depths)

@@ -1,43 +1,40 @@
-"""Asking a model the steps of scenarios, one exchange each, so that nothing is asked twice and nothing is lost.
+"""Running a replay: starting it or going on with it, and ending it.
 
-Theory. Teacher-forced: every step is sent with the logged history, whatever the model said before, so steps are
-independent, and a run can stop and go on anywhere. An answer is stored as an exchange like any other (bytes →
-``decode`` → ``ToolLog.write``), then the trial, then its scores. A process killed in between leaves at most an
-exchange without a trial; the step is asked again, and only trials are ever counted.
-
-What fails because of the network or a loading server is tried again and never counted against the model; what
-fails because of what the model wrote is counted.
+Theory. A run is a list of units (``store.work``), one request each with the logged history (teacher-forced), or a turn
+each in a closed loop. Any number of processes may work on it, each with any number of endpoints: who resumes a run that
+goes on joins it. It is finished by the process that finds nothing left to ask, by itself or by others; and its result
+does not depend on who asked what, nor on when.
 """
 
 import asyncio
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tarx_toollog.canonical import json_text
-from tarx_toollog.errors import EndpointError
-from tarx_toollog.model import Exchange
-from tarx_toollog.replay.asking import Overrides, Verdict, request_body, verdict_on
-from tarx_toollog.replay.endpoint import Endpoint, Patience, open_endpoint
-from tarx_toollog.replay.scenario import ScenarioStep
-from tarx_toollog.replay.scoring import judge_trial, scenarios_of
-from tarx_toollog.replay.server import described, facts_for, require_same
-from tarx_toollog.replay.statistics.proportion import Proportion, wilson
-from tarx_toollog.replay.stopping import Stopping
-from tarx_toollog.store.replays import AGAIN, UNTIL, NewTrial, Replays, RunRow, TrialRow, TrialStatus
-from tarx_toollog.wire.decode import decode
+from tarx_toollog.errors import ConfigError, EndpointError
+from tarx_toollog.replay.asking import Overrides
+from tarx_toollog.replay.course import LoopOptions
+from tarx_toollog.replay.endpoint import Endpoint, Patience, api_key_from, open_endpoint
+from tarx_toollog.replay.prompts import PromptCheck
+from tarx_toollog.replay.recorded import RECORDED
+from tarx_toollog.replay.scenario import Scenario
+from tarx_toollog.replay.scoring import scenarios_of
+from tarx_toollog.replay.server import Pace, described, facts_for, paced, requests_at_a_time, require_same
+from tarx_toollog.replay.station import Station
+from tarx_toollog.replay.tally import Listener, Tally
+from tarx_toollog.replay.work import Estimate, estimate, is_gone, units_of
+from tarx_toollog.replay.worker import Crew, Notify
+from tarx_toollog.store.replays import AGAIN, CLOSED_LOOP, TEACHER_FORCED, UNTIL, Replays, RunRow
+from tarx_toollog.store.suites import Suites
+from tarx_toollog.store.work import WorkUnits
+from tarx_toollog.wire.model_facts import ModelFacts
 
 if TYPE_CHECKING:
     from tarx_toollog.store.log import ToolLog
 
-_LOST_AFTER = 3  # trials in a row that the network ate: the server is gone, not slow
-_TRIAL_STATUS: dict[Verdict, TrialStatus] = {
-    Verdict.OK: "ok",
-    Verdict.MODEL_ERROR: "model_error",
-    Verdict.INFRA_ERROR: "infra_error",
-    Verdict.REFUSED: "infra_error",  # says nothing about the model either, and must be asked again
-}
+_PACE, _CONCURRENCY, _MORE_ENDPOINTS, _API_KEY = "pace", "concurrency", "more_endpoints", "api_key_env"
+"""Parameters of a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +44,14 @@ class RunRequest:
     name: str
     tag: str = ""
     endpoint: str = ""
+    """URL of the server. With ``resume``: another place for it, seen from here; empty for that of the run."""
     overrides: Overrides = field(default_factory=lambda: Overrides(""))
+    more_endpoints: tuple[str, ...] = ()
+    """URLs of further servers of the very same model, which share the work."""
+    mode: str = TEACHER_FORCED
+    loop: LoopOptions = field(default_factory=LoopOptions)
+    """How closed loops are run."""
+    pace: Pace = Pace.FAST
     limit: int | None = None
     """At most this many scenarios."""
     attempts: int = 1
@@ -59,205 +63,221 @@ class RunRequest:
     resume: bool = False
     """Go on with the run called ``name``; everything else of it is read from the store."""
     concurrency: int = 1
-    """Requests at a time. One by default: on one machine more only makes each slower, and less repeatable."""
+    """Requests at a time and endpoint. One by default: on one machine more only makes each slower, and less
+    repeatable. With ``resume`` as well, for this process."""
+    api_key_env: str | None = None
+    """The environment variable that holds the API key of the endpoints."""
     patience: Patience = field(default_factory=Patience)
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a run is. The rolling figure is for the eye: it is no result before the end."""
-
-    done: int
-    total: int
-    agreement: Proportion
-    infra_errors: int
-    eta_s: float | None
+class _Server(NamedTuple):
+    endpoint: Endpoint
+    says: dict[str, Any]
+    """``server.described``."""
+    facts: ModelFacts | None
 
 
-Listener = Callable[[Progress], None]
-
-
-def replay(log: "ToolLog", request: RunRequest, listener: Listener | None = None) -> RunRow:
+def replay(
+    log: "ToolLog", request: RunRequest, listener: Listener | None = None, notify: Notify | None = None
+) -> RunRow:
     """Run, or go on with, a replay; return the run when it is finished.
 
     Interrupted (Ctrl-C), it keeps what it has and can be resumed by name.
 
+    Args:
+        log: The store.
+        request: What to do.
+        listener: Is told how far it is.
+        notify: Is told in words what a person should know.
+
     Raises:
         EndpointError: The server cannot be reached, refuses, or went away.
-        ConfigError: The run exists already, or the server is not the one that the run began with.
+        ConfigError: The run exists already, the server is not the one that the run began with, or the endpoints are
+            not the same.
         NothingMatchedError: There is no such tag, or no such run.
     """
-    return asyncio.run(replay_async(log, request, listener))
+    return asyncio.run(replay_async(log, request, listener, notify))
 
 
-async def replay_async(log: "ToolLog", request: RunRequest, listener: Listener | None = None) -> RunRow:
+async def replay_async(
+    log: "ToolLog", request: RunRequest, listener: Listener | None = None, notify: Notify | None = None
+) -> RunRow:
     """Do what ``replay`` does, within a running event loop."""
-    replays = Replays(log)
-    known = replays.run(request.name) if request.resume else None
+    tell = notify or (lambda _: None)
+    known = Replays(log).run(request.name) if request.resume else None
     if known is None:
-        replays.scenarios(request.tag, limit=1)  # a wrong tag must not wait for the server
-    async with open_endpoint(known.endpoint if known else request.endpoint, request.patience) as endpoint:
-        run = await _resumed(replays, known, endpoint) if known else await _started(replays, request, endpoint)
-        try:
-            await _Runner(log, run, endpoint, request, listener).ask_all()
-        except BaseException:
-            # Cancelled (Ctrl-C), the server gone, the disk full: what is recorded stays, the run can be resumed.
-            replays.set_status(run.id, "aborted")
-            raise
-        replays.set_status(run.id, "finished")
-        return replays.run(run.name)
+        _require_possible(request)
+        Suites(log).scenarios(request.tag, limit=1)  # a wrong tag must not wait for the server
+    async with AsyncExitStack() as stack:
+        endpoints = await _opened(stack, request, known)
+        if known is None:
+            servers = [await _described(endpoint, request.overrides) for endpoint in endpoints]
+            run = _started(log, request, servers)
+        else:
+            servers = await _described_again(endpoints, known, tell)
+            run = _resumed(log, known, tell)
+        await _work(log, run, request, servers, listener, tell)
+    return Replays(log).run(run.name)
 
 
-async def _started(replays: Replays, request: RunRequest, endpoint: Endpoint) -> RunRow:
-    answers = await endpoint.describe(request.overrides.model)
-    facts = facts_for(answers, request.overrides)
-    return replays.start_run(
-        name=request.name,
-        tag=request.tag,
-        model=request.overrides.model,
-        endpoint=endpoint.url,
-        params={
-            **request.overrides.to_json(),
-            "limit": request.limit,
-            "attempts": request.attempts,
-            **{key: value for key, value in ((AGAIN, request.again), (UNTIL, request.until)) if value is not None},
-        },
-        server=described(answers, facts),
-        facts=facts,
+def request_like(run: RunRow, *, name: str, limit: int, again: str) -> RunRequest:
+    """Return the request for a run that asks again what another one asked, in the same way."""
+    return RunRequest(
+        name=name,
+        tag=run.tag,
+        endpoint=run.endpoint,
+        overrides=Overrides.from_json(run.model, run.params),
+        more_endpoints=tuple(run.params.get(_MORE_ENDPOINTS, ())),
+        mode=run.mode,
+        loop=LoopOptions.from_json(run.params) if run.mode == CLOSED_LOOP else LoopOptions(),
+        pace=_pace_of(run),
+        limit=limit,
+        again=again,
+        concurrency=run.params.get(_CONCURRENCY, 1),
+        api_key_env=run.params.get(_API_KEY),
     )
 
 
-async def _resumed(replays: Replays, run: RunRow, endpoint: Endpoint) -> RunRow:
-    answers = await endpoint.describe(run.model)
-    facts = facts_for(answers, Overrides.from_json(run.model, run.params))
-    require_same(run.server or {}, described(answers, facts))
-    replays.set_status(run.id, "running")
-    return run
+def planned(log: "ToolLog", request: RunRequest) -> Estimate:
+    """Return what a run will take, without starting it.
+
+    Raises:
+        NothingMatchedError: There is no such tag.
+    """
+    rows = Suites(log).scenarios(request.tag, limit=request.limit)
+    scenarios = [(row, Scenario.from_json(row.definition)) for row in rows]
+    return estimate(log, scenarios, model=request.overrides.model, mode=request.mode, attempts=request.attempts)
 
 
-class _Unit(NamedTuple):
-    """One thing to ask."""
-
-    scenario_id: int
-    step: ScenarioStep
-    attempt: int
-
-
-class _Runner:
-    """One pass over the steps of a run that have no answer yet."""
-
-    def __init__(
-        self, log: "ToolLog", run: RunRow, endpoint: Endpoint, request: RunRequest, listener: Listener | None
-    ) -> None:
-        self._log = log
-        self._replays = Replays(log)
-        self._run = run
-        self._endpoint = endpoint
-        self._request = request
-        self._listener = listener
-        self._overrides = Overrides.from_json(run.model, run.params)
-        self._lost_in_a_row = 0
-        self._infra_errors = 0
-        self._right = self._scored = 0
-        self._started = time.monotonic()
-
-    async def ask_all(self) -> None:
-        """Ask every pending step; with several workers, each takes the next one when it is free."""
-        known = scenarios_of(self._log, self._run)
-        steps = [(row.id, step) for row, scenario in known for step in scenario.steps]
-        until = self._run.params.get(UNTIL)
-        self._stopping = None if until is None else Stopping(until, {row.id: scenario for row, scenario in known})
-        n_attempts = self._run.params.get("attempts", 1)
-        units = [_Unit(key, step, attempt) for attempt in range(1, n_attempts + 1) for key, step in steps]
-        answered = self._replays.answered(self._run.id)
-        pending = [unit for unit in units if (unit.scenario_id, unit.step.step_no, unit.attempt) not in answered]
-        self._total, self._before = len(units), len(units) - len(pending)
-        self._done = self._before
-        self._count_scores()
-        self._tell()
-        queue = iter(pending)
-        try:
-            async with asyncio.TaskGroup() as workers:
-                for _ in range(self._request.concurrency):
-                    workers.create_task(self._work(queue))
-        except BaseExceptionGroup as group:  # one worker's error ends the others; it is the one to tell about
-            raise group.exceptions[0] from None
-
-    async def _work(self, queue: Iterator["_Unit"]) -> None:
-        for unit in queue:
-            if self._stopping is not None and self._stopping.is_decided:
-                return
-            verdict, exchange = await self._ask(unit)
-            self._record(unit, verdict, exchange)
-            if verdict is Verdict.REFUSED:
-                raise EndpointError(
-                    f"{self._endpoint.url} refuses: HTTP {exchange.http_status} {exchange.error_text or ''}".rstrip(),
-                    hint=f"mend it, then `toollog replay run --resume {self._run.name}`",
-                )
-            if self._lost_in_a_row >= _LOST_AFTER:
-                raise EndpointError(
-                    f"{self._endpoint.url} does not answer any more: {_error_of(exchange)}",
-                    hint=f"start the server again, then `toollog replay run --resume {self._run.name}`",
-                )
-
-    async def _ask(self, unit: "_Unit") -> tuple[Verdict, Exchange]:
-        body = json_text(request_body(unit.step, self._overrides.for_attempt(unit.attempt))).encode("utf-8")
-        wait_s = self._request.patience.first_wait_s
-        for left in range(self._request.patience.retries, -1, -1):
-            exchange = decode(await self._endpoint.ask(unit.step, body, self._run.uid))
-            verdict = verdict_on(exchange)
-            if verdict is not Verdict.INFRA_ERROR or not left:
-                break
-            await asyncio.sleep(wait_s)
-            wait_s *= 2
-        return verdict, exchange
-
-    def _record(self, unit: "_Unit", verdict: Verdict, exchange: Exchange) -> None:
-        status = _TRIAL_STATUS[verdict]
-        exchange_id = self._log.write([exchange])[0] if exchange.http_status is not None else None
-        error = None if verdict is Verdict.OK else self._log.without_secrets(_error_of(exchange))
-        trial = NewTrial(unit.scenario_id, unit.step.step_no, status, exchange_id, error, unit.attempt)
-        trial_id = self._replays.record_trial(self._run.id, trial)
-        if trial_id is not None:  # else another process that resumed the same run was faster
-            for row in self._replays.trials(self._run.id, trial_id=trial_id):
-                scores = judge_trial(unit.step, row)
-                self._replays.replace_scores({trial_id: scores})
-                self._count(replace(row, scores=scores))
-        lost = status == "infra_error"
-        self._lost_in_a_row = self._lost_in_a_row + 1 if lost else 0
-        self._infra_errors += lost
-        self._done += 1
-        self._tell()
-
-    def _count_scores(self) -> None:
-        for trial in self._replays.trials(self._run.id):
-            self._count(trial)
-
-    def _count(self, trial: TrialRow) -> None:
-        score = trial.scores.get("step")
-        if score is None:
-            return
-        is_right = score.value == 1.0
-        self._scored, self._right = self._scored + 1, self._right + is_right
-        if self._stopping is not None and trial.attempt == 1:
-            self._stopping.see([(trial.scenario_id, trial.step_no, is_right)])
-
-    def _tell(self) -> None:
-        if self._listener is None:
-            return
-        asked = self._done - self._before
-        left_s = (time.monotonic() - self._started) / asked * (self._total - self._done) if asked else None
-        self._listener(
-            Progress(
-                done=self._done,
-                total=self._total,
-                agreement=wilson(self._right, self._scored),
-                infra_errors=self._infra_errors,
-                eta_s=left_s,
-            )
+def _require_possible(request: RunRequest) -> None:
+    urls = _urls(request, None)
+    if RECORDED in urls and len(urls) > 1:
+        raise ConfigError(f"{RECORDED} is no server that could share work", hint=f"--endpoint {RECORDED} alone")
+    if request.pace is Pace.STRICT and request.concurrency > 1:
+        raise ConfigError(
+            "a strict run asks one at a time: what is asked beside it changes how a server rounds",
+            hint="leave --strict out, or --concurrency",
         )
 
 
-def _error_of(exchange: Exchange) -> str:
-    parts = (exchange.error_type, exchange.error_text)
-    return ": ".join(part for part in parts if part) or f"{exchange.outcome} (HTTP {exchange.http_status})"
+def _urls(request: RunRequest, known: RunRow | None) -> list[str]:
+    """Return the URLs to ask, each once."""
+    if known is None or request.endpoint:
+        return list(dict.fromkeys((request.endpoint, *request.more_endpoints)))
+    return [known.endpoint, *known.params.get(_MORE_ENDPOINTS, ())]
+
+
+async def _opened(stack: AsyncExitStack, request: RunRequest, known: RunRow | None) -> list[Endpoint]:
+    variable = request.api_key_env or (None if known is None else known.params.get(_API_KEY))
+    key = api_key_from(variable)
+    return [await stack.enter_async_context(open_endpoint(url, request.patience, key)) for url in _urls(request, known)]
+
+
+async def _described(endpoint: Endpoint, overrides: Overrides) -> _Server:
+    answers = await endpoint.describe(overrides.model)
+    facts = facts_for(answers, overrides)
+    return _Server(endpoint, described(answers, facts), facts)
+
+
+async def _described_again(endpoints: Iterable[Endpoint], run: RunRow, tell: Notify) -> list[_Server]:
+    """Return the servers of a run that are there; one that is away is missed only when all are."""
+    found: list[_Server] = []
+    missing: list[EndpointError] = []
+    for endpoint in endpoints:
+        try:
+            found.append(await _described(endpoint, Overrides.from_json(run.model, run.params)))
+        except EndpointError as error:
+            missing.append(error)
+    if not found:
+        raise missing[0]
+    for away in missing:
+        tell(f"{away.message}; the other endpoints do its work")
+    for server in found:
+        require_same(run.server or {}, server.says)
+    return found
+
+
+def _started(log: "ToolLog", request: RunRequest, servers: list[_Server]) -> RunRow:
+    first, *others = servers
+    for other in others:
+        require_same(first.says, other.says, other=other.endpoint.url)
+    overrides = paced(request.overrides, request.pace, first.says)
+    options = {
+        _MORE_ENDPOINTS: [other.endpoint.url for other in others] or None,
+        _API_KEY: request.api_key_env,
+        AGAIN: request.again,
+        UNTIL: request.until,
+    }
+    return Replays(log).start_run(
+        name=request.name,
+        tag=request.tag,
+        model=overrides.model,
+        endpoint=first.endpoint.url,
+        mode=request.mode,
+        params={
+            **overrides.to_json(),
+            "limit": request.limit,
+            "attempts": request.attempts,
+            _PACE: str(request.pace),
+            _CONCURRENCY: request.concurrency,
+            **{key: value for key, value in options.items() if value is not None},
+            **(request.loop.to_json() if request.mode == CLOSED_LOOP else {}),
+        },
+        server=first.says,
+        facts=first.facts,
+    )
+
+
+def _resumed(log: "ToolLog", run: RunRow, tell: Notify) -> RunRow:
+    """Begin to go on with a run, or join those that work on it."""
+    units = WorkUnits(log)
+    workers = units.workers(run.id)
+    gone = [worker for worker in workers if is_gone(worker)]
+    units.release(run.id, gone)
+    if others := [worker for worker in workers if worker not in gone]:
+        tell(f"{run.name} goes on at {', '.join(others)}; this process joins in")
+    units.retry(run.id)
+    Replays(log).set_status(run.id, "running")
+    return Replays(log).run(run.name)
+
+
+async def _work(
+    log: "ToolLog",
+    run: RunRow,
+    request: RunRequest,
+    servers: list[_Server],
+    listener: Listener | None,
+    tell: Notify,
+) -> None:
+    """Do what is left of a run, and end it unless others go on with it."""
+    work = WorkUnits(log)
+    scenarios = scenarios_of(log, run)
+    units = units_of(scenarios, mode=run.mode, attempts=run.params.get("attempts", 1))
+    if not work.workers(run.id):  # who works on it has made them, and takes them away while we would look
+        work.plan(run.id, units, closed_loop=run.mode == CLOSED_LOOP)
+    try:
+        tally = Tally(log, run, scenarios, units, listener)
+        stations = _stations(run, request, servers, tell)
+        await Crew(log, run, scenarios, stations, tally, tell, whole_scenarios=_pace_of(run) is Pace.FAST).work()
+    except BaseException:
+        # Cancelled (Ctrl-C), the servers gone, the disk full: what is recorded stays, the run can be resumed.
+        if not work.workers(run.id):
+            Replays(log).set_status(run.id, "aborted")
+        raise
+    Replays(log).set_status(run.id, "finished")
+
+
+def _pace_of(run: RunRow) -> Pace:
+    return Pace(run.params.get(_PACE, Pace.FAST))  # earlier versions left the server its cache
+
+
+def _stations(run: RunRow, request: RunRequest, servers: list[_Server], tell: Notify) -> list[Station]:
+    overrides, prompts = Overrides.from_json(run.model, run.params), PromptCheck(run.server or {})
+    stations = []
+    for server in servers:
+        wanted = 1 if _pace_of(run) is Pace.STRICT else request.concurrency
+        at_a_time = requests_at_a_time(wanted, server.says)
+        if at_a_time < wanted:
+            tell(f"{server.endpoint.url} has slots for {at_a_time} requests at a time: more would only wait")
+        stations.append(Station(server.endpoint, at_a_time, overrides, run.uid, request.patience, prompts))
+    return stations

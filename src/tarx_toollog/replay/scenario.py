@@ -19,13 +19,20 @@ from tarx_toollog.errors import StoreError
 from tarx_toollog.replay.matching import Call, Rule, Rules
 from tarx_toollog.wire.openai_chat import tool_from_raw
 
-FORMATS = (1, 2)
-"""Versions of the definition that are read: 2 has alternatives and rules. A definition has the lowest that says it."""
+FORMATS = (1, 2, 3)
+"""Versions of the definition that are read: 2 has alternatives and rules; 3 has questions, checks of texts, tiers of
+steps, recordings and variants. A definition has the lowest that says it."""
 
-BRONZE = "bronze"
-"""Tier of an expectation that was logged and not verified."""
 GOLD = "gold"
 """Tier of an expectation that a person wrote down, or verified."""
+SILVER = "silver"
+"""Tier of an expectation that the user approved of, and that nothing spoke against."""
+CORRECTED = "corrected"
+"""Tier of an expectation that took the place of a logged answer that went wrong."""
+BRONZE = "bronze"
+"""Tier of an expectation that was logged and not verified."""
+TIERS = (GOLD, SILVER, CORRECTED, BRONZE)
+"""All tiers; a scenario has the last one that a step of it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +42,41 @@ class Recorded:
     message: Mapping[str, Any]
     finish_reason: str | None
     model: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TurnCall:
+    """One call of the logged turn, and what came back for it: what a closed loop serves."""
+
+    step_no: int
+    name: str
+    arguments: Mapping[str, Any] | None
+    """None when they could not be read."""
+    result_text: str | None
+    """None when no result was seen."""
+    is_error: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as it is stored."""
+        return {slot: getattr(self, slot) for slot in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """Says that a scenario is another one with one thing changed, to see what that does."""
+
+    of: str
+    """The uid of the other."""
+    probe: str
+    """Who asks: ``tools``, ``context`` or ``identity``."""
+    factor: str
+    """What was changed."""
+    level: str
+    """How much."""
+
+    def to_json(self) -> dict[str, str]:
+        """Return it as it is stored."""
+        return {slot: getattr(self, slot) for slot in self.__slots__}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +98,12 @@ class ScenarioStep:
     """Other answers that are as right."""
     rules: Rules = field(default_factory=dict)
     """What else is right for single arguments."""
+    asks: bool = False
+    """Whether it should ask the user for what is missing, and call nothing before; then nothing is ``expected``."""
+    text_check: Mapping[str, Any] = field(default_factory=dict)
+    """What an answer in text has to say (``probes.identity``); empty: any text will do."""
+    tier: str | None = None
+    """Trust in this expectation; None: that in the scenario."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +125,10 @@ class Scenario:
     tier: str = BRONZE
     split: str | None = None
     """What the conversation was kept for when it was frozen; None where an earlier version froze it."""
+    recording: tuple[TurnCall, ...] = ()
+    """The calls of the whole turn in order, also those of steps that are not asked."""
+    variant: Variant | None = None
+    """None: it is as it was frozen."""
 
     @property
     def signature(self) -> str:
@@ -101,10 +153,18 @@ class Scenario:
             }
             for step in self.steps
         ]
-        return content_hash("scenario", {"format": self._format, "tier": self.tier, "steps": asked})
+        variant = {} if self.variant is None else {"variant": self.variant.to_json()}
+        essence = {"format": self._format_of_what_is_asked, "tier": self.tier, "steps": asked, **variant}
+        return content_hash("scenario", essence)
 
     @property
     def _format(self) -> int:
+        return 3 if self.recording else self._format_of_what_is_asked
+
+    @property
+    def _format_of_what_is_asked(self) -> int:
+        if self.variant is not None or any(step.asks or step.text_check or step.tier for step in self.steps):
+            return 3
         return 2 if any(step.alternatives or step.rules for step in self.steps) else 1
 
     def to_json(self) -> dict[str, Any]:
@@ -134,6 +194,8 @@ class Scenario:
             "toolsets": toolsets.items,
             "steps": steps,
             "omitted": [{"step_no": left.step_no, "reason": left.reason} for left in self.omitted],
+            **({"recording": [call.to_json() for call in self.recording]} if self.recording else {}),
+            **({} if self.variant is None else {"variant": self.variant.to_json()}),
         }
 
     @classmethod
@@ -176,14 +238,14 @@ class _Pool:
         return place
 
 
-def _expected_to_json(calls: Sequence[Call]) -> dict[str, Any]:
+def _expected_to_json(calls: Sequence[Call], *, asks: bool = False) -> dict[str, Any]:
     if not calls:
-        return {"answer": True}
+        return {"ask" if asks else "answer": True}
     return {"calls": [{"name": call.name, "arguments": call.arguments} for call in calls]}
 
 
 def expected_from_json(value: Mapping[str, Any]) -> tuple[Call, ...]:
-    """Return the calls that are expected; none for an answer in text."""
+    """Return the calls that are expected; none for an answer in text, also one that asks."""
     return tuple(Call(call["name"], call["arguments"]) for call in value.get("calls", ()))
 
 
@@ -191,8 +253,9 @@ def step_to_json(step: ScenarioStep) -> dict[str, Any]:
     """Return what a definition says of what is right: ``expected``, and what else it has of that kind."""
     rules = {tool: {path: rule.to_json() for path, rule in of.items()} for tool, of in step.rules.items()}
     alternatives = [_expected_to_json(calls) for calls in step.alternatives]
-    more = {"alternatives": alternatives, "rules": rules}
-    return {"expected": _expected_to_json(step.expected), **{key: value for key, value in more.items() if value}}
+    more = {"alternatives": alternatives, "rules": rules, "text_check": dict(step.text_check), "tier": step.tier}
+    expected = _expected_to_json(step.expected, asks=step.asks)
+    return {"expected": expected, **{key: value for key, value in more.items() if value}}
 
 
 def _from_json(definition: Mapping[str, Any]) -> Scenario:
@@ -211,6 +274,9 @@ def _from_json(definition: Mapping[str, Any]) -> Scenario:
                 tool: {path: Rule.from_json(rule, f"{tool}{path}") for path, rule in rules.items()}
                 for tool, rules in step.get("rules", {}).items()
             },
+            asks="ask" in step["expected"],
+            text_check=step.get("text_check", {}),
+            tier=step.get("tier"),
         )
         for step in definition["steps"]
     )
@@ -221,4 +287,6 @@ def _from_json(definition: Mapping[str, Any]) -> Scenario:
         omitted=tuple(Omitted(left["step_no"], left["reason"]) for left in definition["omitted"]),
         tier=definition["tier"],
         split=definition["source"].get("split"),
+        recording=tuple(TurnCall(**call) for call in definition.get("recording", ())),
+        variant=Variant(**definition["variant"]) if "variant" in definition else None,
     )

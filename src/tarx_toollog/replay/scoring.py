@@ -1,15 +1,28 @@
-"""From answers to scores. Needs no model: a run can be scored again whenever a scorer has changed."""
+"""From answers to scores. Needs no model: a run can be scored again whenever a scorer has changed.
 
+It can, too, when an answer was accepted (``accepting``): that counts for every run that is scored afterwards.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tarx_toollog.replay.course import LoopOptions
+from tarx_toollog.replay.overlay import Overlay, overlay
 from tarx_toollog.replay.scenario import Scenario, ScenarioStep
 from tarx_toollog.replay.scorers import SCORERS, Evidence
-from tarx_toollog.store.replays import Answer, Replays, RunRow, ScenarioRow, ScoreRow, TrialRow
+from tarx_toollog.replay.turn_scoring import CHAIN, score_turns
+from tarx_toollog.store.accepted import Accepted, AskedTrial
+from tarx_toollog.store.replays import CLOSED_LOOP, Answer, Replays, RunRow, ScoreRow, TrialRow
+from tarx_toollog.store.suites import ScenarioRow, Suites
 
 if TYPE_CHECKING:
     from tarx_toollog.store.log import ToolLog
 
 _BATCH = 200  # trials a transaction: the write lock is held for milliseconds
+
+VERDICT = "step"
+"""The scorer whose full marks make a step right."""
 
 Scores = dict[str, ScoreRow]
 
@@ -28,28 +41,70 @@ def judge_trial(step: ScenarioStep, trial: TrialRow) -> Scores:
     return judge(step, trial.answer or Answer(outcome="upstream_error", error=trial.error))
 
 
+def judge_trials(run: RunRow, scenarios: Mapping[int, Scenario], trials: Iterable[TrialRow]) -> dict[int, Scores]:
+    """Return the scores of trials by their ids; those of a closed loop must be of whole turns."""
+    if run.mode == CLOSED_LOOP:
+        return score_turns(scenarios, trials, LoopOptions.from_json(run.params))
+    steps = {(key, step.step_no): step for key, scenario in scenarios.items() for step in scenario.steps}
+    return {trial.id: judge_trial(steps[trial.scenario_id, trial.step_no], trial) for trial in trials}
+
+
 def scenarios_of(log: "ToolLog", run: RunRow) -> list[tuple[ScenarioRow, Scenario]]:
-    """Return the scenarios that a run asks, in its order: those of its tag that existed when it began."""
-    rows = Replays(log).scenarios(run.tag, until=run.started_at, limit=run.params.get("limit"))
-    return [(row, Scenario.from_json(row.definition)) for row in rows]
+    """Return the scenarios that a run asks, in its order: those of its tag that existed when it began.
+
+    What somebody accepted since they were frozen is among their alternatives.
+    """
+    rows = Suites(log).scenarios(run.tag, until=run.started_at, limit=run.params.get("limit"))
+    accepted = overlay(log, run.tag)
+    return [(row, _with(row.id, Scenario.from_json(row.definition), accepted)) for row in rows]
 
 
-def score_run(log: "ToolLog", name: str) -> int:
-    """Score all trials of a run, replacing the scores that they have; return how many there were.
+def score_run(log: "ToolLog", name: str, *, only: Collection[int] | None = None) -> int:
+    """Score trials of a run, replacing the scores that they have; return how many there were.
+
+    Args:
+        log: The store, open for writing.
+        name: Of the run.
+        only: Keys of the scenarios whose trials are meant; left out, all.
 
     Raises:
         NothingMatchedError: There is no such run.
     """
     replays = Replays(log)
     run = replays.run(name)
-    steps = {(row.id, step.step_no): step for row, scenario in scenarios_of(log, run) for step in scenario.steps}
-    batch: dict[int, Scores] = {}
-    count = 0
-    for trial in replays.trials(run.id):
-        batch[trial.id] = judge_trial(steps[trial.scenario_id, trial.step_no], trial)
-        count += 1
-        if len(batch) >= _BATCH:
-            replays.replace_scores(batch)
-            batch = {}
-    replays.replace_scores(batch)
-    return count
+    scenarios = {row.id: scenario for row, scenario in scenarios_of(log, run)}
+    trials = [trial for trial in replays.trials(run.id) if only is None or trial.scenario_id in only]
+    scores = list(judge_trials(run, scenarios, trials).items())
+    for start in range(0, len(scores), _BATCH):
+        replays.replace_scores(dict(scores[start : start + _BATCH]))
+    return len(scores)
+
+
+def changed_runs(log: "ToolLog", asked: AskedTrial) -> tuple[str, ...]:
+    """Return the other runs whose verdict on an answer to the same scenario would change if they were scored again."""
+    replays = Replays(log)
+    found: dict[str, None] = {}
+    for name, scenario_id in Accepted(log).asked_by(asked.scenario_hash):
+        run = replays.run(name)
+        if name == asked.run or name in found:
+            continue
+        scenarios = {row.id: scenario for row, scenario in scenarios_of(log, run) if row.id == scenario_id}
+        trials = {trial.id: trial for trial in replays.trials(run.id) if trial.scenario_id in scenarios}
+        scores = judge_trials(run, scenarios, trials.values())
+        if any(_values(scores[key]) != _values(trial.scores) for key, trial in trials.items()):
+            found[name] = None
+    return tuple(found)
+
+
+def _values(scores: Mapping[str, ScoreRow]) -> dict[str, float | None]:
+    return {name: score.value for name, score in scores.items() if name in (VERDICT, CHAIN)}
+
+
+def _with(scenario_id: int, scenario: Scenario, accepted: Overlay) -> Scenario:
+    if not any((scenario_id, step.step_no) in accepted for step in scenario.steps):
+        return scenario
+    steps = (
+        replace(step, alternatives=(*step.alternatives, *accepted.get((scenario_id, step.step_no), ())))
+        for step in scenario.steps
+    )
+    return replace(scenario, steps=tuple(steps))

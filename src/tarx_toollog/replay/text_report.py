@@ -4,8 +4,9 @@ import json
 from collections.abc import Iterable, Iterator
 
 from tarx_toollog.replay.report import Failure, Report, Slice
-from tarx_toollog.replay.scenario import BRONZE, GOLD
+from tarx_toollog.replay.scenario import BRONZE, GOLD, TIERS
 from tarx_toollog.replay.statistics.proportion import Proportion
+from tarx_toollog.store.replays import LOST
 
 _LABELS = {
     "step": "step {word}",
@@ -54,33 +55,54 @@ def share_text(share: Proportion) -> str:
 
 def tier_statement(report: Report) -> str:
     """Return the sentence that must stand beside every figure of the report."""
-    if set(report.tiers) <= {BRONZE}:
+    if not report.is_accuracy:
         return "bronze: agreement with the log, not accuracy. Nobody has verified that the logged calls were right."
     if set(report.tiers) == {GOLD}:
         return "gold: a person said what is right; the figures are accuracy."
-    counts = ", ".join(f"{name} {count}" for name, count in sorted(report.tiers.items()))
-    return f"mixed tiers ({counts}): agreement with the log, not accuracy."
+    counts = ", ".join(f"{name} {report.tiers[name]}" for name in TIERS if name in report.tiers)
+    if BRONZE not in report.tiers:
+        return f"{counts}: somebody said what is right; the figures are accuracy."
+    return f"{counts}: chain accuracy is of all but bronze, which is agreement with the log; other lines are of all."
 
 
 def _lines(report: Report) -> Iterator[str]:
     run = report.run
     yield f"run {run.name}: {run.model} at {run.endpoint}, scenarios {run.tag}, {run.status}"
-    yield f"    {report.steps_asked} of {report.steps_total} steps asked; each with the logged history"
+    how = "the model goes its own way" if report.asked.unit == "turns" else "each with the logged history"
+    yield f"    {report.asked.asked} of {report.asked.total} {report.asked.unit} asked; {how}"
     yield tier_statement(report)
     yield from _warnings(report)
     yield ""
-    word = "accuracy" if set(report.tiers) == {GOLD} else "agreement"
-    yield f"{f'chain {word}':<26}{share_text(report.chains)}  turns in which every step is right"
+    yield f"{f'chain {report.word}':<26}{share_text(report.chains)}  {_of_chains(report)}"
+    yield from _more_chains(report)
+    word = "agreement" if BRONZE in report.tiers else "accuracy"
     for name in sorted(report.scorers, key=_place):
         share = report.scorers[name]
+        if name not in _LABELS and not share.denominator:
+            continue  # of a scorer that has nothing to say here
         yield f"{_LABELS.get(name, name).format(word=word):<26}{share_text(share)}  {_BASES.get(name, '')}".rstrip()
     yield from _attempts(report)
-    yield "    in brackets: 95 % Wilson interval, then the counts; steps of one turn hang together, so decide on chains"
+    yield "    in brackets: 95 % interval (Wilson, wider where turns hang together), then the counts; decide on chains"
     yield from _table(f"step {word} by decision", report.decisions)
     yield from _table(f"step {word} by depth", report.depths)
     yield from _survival(report)
     yield from _table(f"chain {word} by signature", report.signatures)
     yield from _failures(report.failures)
+
+
+def _of_chains(report: Report) -> str:
+    what = "turns that do what they should" if report.asked.unit == "turns" else "turns in which every step is right"
+    return what if report.chains.weighted is None else f"{what}, each for as many of the log as it stands for"
+
+
+def _more_chains(report: Report) -> Iterator[str]:
+    if report.bronze_chains is not None:
+        yield f"{'bronze chain agreement':<26}{share_text(report.bronze_chains)}  nobody verified these"
+    found = report.undetermined
+    if found is not None:
+        low, high = (share * 100 if share is not None else 0.0 for share in (found.low_share, found.high_share))
+        yield f"    {found.n_undetermined} of {found.n} left what was recorded, and are not counted: with them the"
+        yield f"    share lies between {low:.1f} % (all of them wrong) and {high:.1f} % (all of them right)"
 
 
 def _place(name: str) -> int:
@@ -89,14 +111,19 @@ def _place(name: str) -> int:
 
 
 def _warnings(report: Report) -> Iterator[str]:
-    if not report.is_valid:
-        yield f"NOT VALID: {report.infra_errors} steps have no answer because of the infrastructure; resume the run."
-    elif report.infra_errors:
-        yield f"{report.infra_errors} steps have no answer because of the infrastructure; they are not counted."
-    if report.model_errors:
-        yield f"{report.model_errors} steps ended in an error of the server; they count as failed."
-    if report.unscored:
-        yield f"{report.unscored} answers have no score yet: `toollog replay score {report.run.name}`"
+    unit = report.asked.unit
+    if report.asked.infra_errors:
+        what = "resume the run" if not report.is_valid else "they are not counted"
+        begin = "" if report.is_valid else "NOT VALID: "
+        yield f"{begin}{report.asked.infra_errors} {unit} have no answer because of the infrastructure; {what}."
+        why = ", ".join(f"{reason} {count}" for reason, count in report.asked.why_infra.items())
+        yield f"    {_cut(why, _MAX_EXAMPLE)}"
+    for lost in (report.run.server or {}).get(LOST, ()):
+        yield f"{lost} went away while it was asked; the others did its part."
+    if report.asked.model_errors:
+        yield f"{report.asked.model_errors} {unit} ended in an error of the server; they count as failed."
+    if report.asked.unscored:
+        yield f"{report.asked.unscored} answers have no score yet: `toollog replay score {report.run.name}`"
     for reason, count in report.chains_unjudged.items():
         yield f"chains that are not judged: {count} ({reason})."
     if 0 < report.chains.denominator < _SMALL:

@@ -129,7 +129,7 @@ def create_views(connection: sa.Connection) -> None:
     for view in reversed(VIEWS):
         connection.exec_driver_sql(f"DROP VIEW IF EXISTS {view.name}")
     for view in VIEWS:
-        connection.exec_driver_sql(view.create())
+        connection.exec_driver_sql(view.create(connection.dialect.name))
 
 
 def _create(engine: sa.Engine) -> None:

@@ -47,11 +47,13 @@ from tarx_toollog.store.schema import (
     raw_body,
     redaction,
     scenario,
+    suite,
     tool_definition,
     toolset,
     toolset_item,
     writer,
 )
+from tarx_toollog.store.suites import suite_hash
 
 BATCH = 32  # exchanges a transaction: each may hold a history of a hundred messages
 
@@ -178,6 +180,7 @@ class StoreRedaction:
                 self._direct("PRAGMA secure_delete=ON")
             for source in SOURCES:
                 self._redact_source(source, report, examples, progress)
+            self._hash_suites()
             dirty = {table.name: self._dirty(table, report, examples, progress) for table in CONTENT}
             self._redact_content(dirty)
             with self._engine.begin() as connection:
@@ -214,6 +217,15 @@ class StoreRedaction:
         query = sa.select(scenario.c.id).where(scenario.c.tag == row.tag, scenario.c.hash == digest)
         is_taken = connection.execute(query).scalar() not in (None, row.id)
         return bytes_hash("scenario", digest + row.uid.encode()) if is_taken else digest
+
+    def _hash_suites(self) -> None:
+        """Give suites the hash of their redacted scenarios: it would say that they are not what they were made of."""
+        with self._engine.begin() as connection:
+            for name, before in connection.execute(sa.select(suite.c.name, suite.c.hash)).all():
+                columns = (scenario.c.hash, scenario.c.weight, scenario.c.stratum, scenario.c.cluster)
+                now = suite_hash(connection.execute(sa.select(*columns).where(scenario.c.tag == name)).all())
+                if now != before:
+                    connection.execute(sa.update(suite).where(suite.c.name == name).values(hash=now))
 
     def _note(self, connection: sa.Connection, hits: list[Hit], exchange_id: int | None) -> None:
         now = datetime.now(UTC)

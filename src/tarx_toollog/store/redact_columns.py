@@ -31,6 +31,7 @@ from tarx_toollog.store.schema import (
     run,
     scenario,
     score,
+    suite,
     tool_call,
     tool_definition,
     tool_execution,
@@ -108,7 +109,10 @@ def _is_structural_of_scenario(path: Path) -> bool:
         return True
     if path[0] == "steps" and len(path) > 4 and path[2:4] == ("recorded", "message"):
         return is_structural_of_message(path[4:])
-    return path[-1] == "name" and path[2:4] == ("expected", "calls") and len(path) == 6
+    if path[0] == "variant" or (path[0] == "recording" and path[-1] == "name" and len(path) == 3):
+        return True
+    expected = path[3:] if path[2:3] == ("expected",) else path[4:] if path[2:3] == ("alternatives",) else ()
+    return len(expected) == 3 and expected[0] == "calls" and expected[2] == "name"
 
 
 SOURCES = (
@@ -136,6 +140,7 @@ SOURCES = (
         "exchange_id",
     ),
     Source(tool_execution, (Column("error_type", "text"), Column("error_text", "text"))),
+    Source(suite, (Column("made", "json"),)),
     Source(scenario, (Column("definition", "json", is_structural=_is_structural_of_scenario),)),
     Source(run, (Column("params", "json"), Column("server", "json"), Column("endpoint", "text"))),
     Source(trial, (Column("error", "text"),), "exchange_id"),

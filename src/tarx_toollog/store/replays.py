@@ -1,23 +1,23 @@
-"""Reading and writing ``scenario``, ``run``, ``trial`` and ``score``, and the answers behind trials.
+"""Reading and writing ``run``, ``trial`` and ``score``, and the answers behind trials.
 
-What a scenario means, and what a score is, is the business of ``replay``; here a definition is JSON and a score
-a number with a detail. Every public method is one transaction.
+What a score is, is the business of ``replay``; here it is a number with a detail. Every public method is one
+transaction.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from tarx_toollog.errors import ConfigError, NothingMatchedError
 from tarx_toollog.ids import uuid7
 from tarx_toollog.model import LoggedCall
 from tarx_toollog.store.builds import write_build
 from tarx_toollog.store.schema import call_uid, exchange, message, node, run, scenario, score, tool_call, trial
-from tarx_toollog.store.tables import LogTables
+from tarx_toollog.store.tables import LogTables, insert
+from tarx_toollog.store.work import WHOLE_TURN, UnitKey, delete_unit, give_up_unit
 from tarx_toollog.wire.model_facts import ModelFacts
 
 RunStatus = Literal["running", "finished", "aborted"]
@@ -25,36 +25,16 @@ TrialStatus = Literal["ok", "model_error", "infra_error"]
 Row = dict[str, Any]
 
 TEACHER_FORCED = "teacher_forced"
+"""Mode of a run: each step is asked with the logged history."""
+CLOSED_LOOP = "closed_loop"
+"""Mode of a run: the model goes its own way, and recorded results are served to it."""
 UNTIL = "until"
 """Parameter of a run that ends as soon as it is clear whether so many chains are right."""
 AGAIN = "again"
 """Parameter of a run that asked another one again: the name of that."""
+LOST = "lost_endpoints"
+"""What is kept of the server when endpoints went away during the run: for each ``endpoint`` and ``error``."""
 _PAGE = 500  # ids a query: well below SQLite's limit of bound parameters
-
-
-@dataclass(frozen=True, slots=True)
-class NewScenario:
-    """A scenario to store."""
-
-    hash: bytes
-    conversation_uid: str
-    turn_no: int
-    signature: str
-    n_steps: int
-    tier: str
-    definition: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class ScenarioRow:
-    """A stored scenario."""
-
-    id: int
-    uid: str
-    tag: str
-    signature: str
-    tier: str
-    definition: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +65,11 @@ class Answer:
     outcome: str = "completed"
     finish_reason: str | None = None
     error: str | None = None
+
+    @property
+    def made(self) -> tuple[LoggedCall, ...]:
+        """The calls that a client would have run: those that leaked into the text are none of them."""
+        return tuple(call for call in self.calls if call.origin != "leaked_text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,69 +108,12 @@ class ScoreRow:
     detail: Mapping[str, Any]
 
 
+Judge = Callable[[Sequence[TrialRow]], Mapping[int, Mapping[str, ScoreRow]]]
+"""From the trials of a unit to their scores by scorer, by the id of the trial."""
+
+
 class Replays(LogTables):
-    """The replay tables of one log."""
-
-    # ---- scenarios --------------------------------------------------------------------------------------------------
-
-    def add_scenarios(self, tag: str, scenarios: Sequence[NewScenario]) -> list[int]:
-        """Store scenarios under ``tag``; return the positions of those that were not there yet."""
-        added = []
-        with self._write() as connection:
-            for position, new in enumerate(scenarios):
-                values = {
-                    "uid": uuid7(),
-                    "tag": tag,
-                    "hash": new.hash,
-                    "conversation_uid": new.conversation_uid,
-                    "turn_no": new.turn_no,
-                    "signature": new.signature,
-                    "n_steps": new.n_steps,
-                    "tier": new.tier,
-                    "definition": dict(new.definition),
-                    "created_at": datetime.now(UTC),
-                }
-                statement = _insert(connection, scenario).on_conflict_do_nothing().values(**values)
-                if connection.execute(statement.returning(scenario.c.id)).scalar() is not None:
-                    added.append(position)
-        return added
-
-    def scenarios(self, tag: str, *, until: datetime | None = None, limit: int | None = None) -> list[ScenarioRow]:
-        """Return the scenarios of ``tag`` that existed at ``until``, in the order of their content hashes.
-
-        That order is as good as random and always the same: a run that stops early has seen a random sample,
-        and two models with the same limit see the same scenarios.
-
-        Raises:
-            NothingMatchedError: The tag has none.
-        """
-        columns = (getattr(scenario.c, name) for name in ScenarioRow.__slots__)
-        query = sa.select(*columns).where(scenario.c.tag == tag).order_by(scenario.c.hash).limit(limit)
-        if until is not None:
-            query = query.where(scenario.c.created_at <= until)
-        with self._read() as connection:
-            rows = [ScenarioRow(*row) for row in connection.execute(query)]
-        if not rows:
-            raise NothingMatchedError(
-                f"no scenarios under the tag {tag!r}", hint="`toollog replay list` shows the tags"
-            )
-        return rows
-
-    def tags(self) -> list[Row]:
-        """Return the tags with their numbers of scenarios and steps, newest first."""
-        newest = sa.func.max(scenario.c.created_at).label("newest_at")
-        query = (
-            sa.select(
-                scenario.c.tag,
-                sa.func.count().label("scenarios"),
-                sa.func.sum(scenario.c.n_steps).label("steps"),
-                sa.type_coerce(newest, scenario.c.created_at.type).label("newest_at"),
-            )
-            .group_by(scenario.c.tag)
-            .order_by(sa.desc("newest_at"))
-        )
-        with self._read() as connection:
-            return [row._asdict() for row in connection.execute(query)]
+    """Runs, trials and scores of one log."""
 
     # ---- runs -------------------------------------------------------------------------------------------------------
 
@@ -199,6 +127,7 @@ class Replays(LogTables):
         params: Mapping[str, Any],
         server: Mapping[str, Any] | None,
         facts: ModelFacts | None = None,
+        mode: str = TEACHER_FORCED,
     ) -> RunRow:
         """Make the row of a new run; ``facts`` are those of the build that answers it.
 
@@ -211,7 +140,7 @@ class Replays(LogTables):
             "tag": tag,
             "model": model,
             "endpoint": endpoint,
-            "mode": TEACHER_FORCED,
+            "mode": mode,
             "params": dict(params),
             "server": None if server is None else dict(server),
             "status": "running",
@@ -220,7 +149,7 @@ class Replays(LogTables):
         with self._write() as connection:
             if facts is not None:
                 values["model_build_id"] = write_build(connection, facts, endpoint, datetime.now(UTC))
-            statement = _insert(connection, run).on_conflict_do_nothing().values(**values).returning(run.c.id)
+            statement = insert(connection, run).on_conflict_do_nothing().values(**values).returning(run.c.id)
             if connection.execute(statement).scalar() is None:
                 raise ConfigError(
                     f"there is a run called {name!r} already",
@@ -249,6 +178,13 @@ class Replays(LogTables):
         with self._write() as connection:
             connection.execute(sa.update(run).where(run.c.id == run_id).values(status=status, ended_at=ended))
 
+    def note_lost(self, run_id: int, endpoint: str, error: str) -> None:
+        """Note that an endpoint went away while others went on."""
+        with self._write() as connection:
+            known = connection.execute(sa.select(run.c.server).where(run.c.id == run_id).with_for_update()).scalar()
+            lost = [*(known or {}).get(LOST, ()), {"endpoint": endpoint, "error": error}]
+            connection.execute(sa.update(run).where(run.c.id == run_id).values(server={**(known or {}), LOST: lost}))
+
     def _runs(self, condition: sa.ColumnElement[bool]) -> list[RunRow]:
         columns = (getattr(run.c, name) for name in RunRow.__slots__)
         with self._read() as connection:
@@ -257,43 +193,52 @@ class Replays(LogTables):
 
     # ---- trials and scores ------------------------------------------------------------------------------------------
 
-    def record_trial(self, run_id: int, new: NewTrial) -> int | None:
-        """Store a trial and return its id; None when the step has been answered before.
+    def record_trial(self, run_id: int, new: NewTrial, judge: Judge | None = None) -> int | None:
+        """Store a trial with its scores, and take its unit away; return its id, None when it was answered before.
 
-        A trial that failed because of the infrastructure is replaced: it says nothing about the model.
+        A trial that failed because of the infrastructure is replaced: it says nothing about the model. Its unit stays,
+        so that the step is asked again.
         """
-        values = {
-            "exchange_id": new.exchange_id,
-            "status": new.status,
-            "error": new.error,
-            "created_at": datetime.now(UTC),
-        }
+        key = UnitKey(new.scenario_id, new.step_no, new.attempt)
         with self._write() as connection:
-            statement = _insert(connection, trial).values(
-                run_id=run_id, scenario_id=new.scenario_id, step_no=new.step_no, attempt=new.attempt, **values
-            )
-            statement = statement.on_conflict_do_update(
-                index_elements=["run_id", "scenario_id", "step_no", "attempt"],
-                set_=values,
-                where=trial.c.status == "infra_error",
-            )
-            return connection.execute(statement.returning(trial.c.id)).scalar()
+            ids = _record(connection, run_id, key, [new], judge)
+        return ids[0] if ids else None
 
-    def answered(self, run_id: int) -> set[tuple[int, int, int]]:
-        """Return (scenario id, step, attempt) of the trials that need not be asked again."""
-        query = sa.select(trial.c.scenario_id, trial.c.step_no, trial.c.attempt).where(
-            trial.c.run_id == run_id, trial.c.status != "infra_error"
+    def record_turn(self, run_id: int, key: UnitKey, trials: Sequence[NewTrial], judge: Judge | None = None) -> bool:
+        """Store what a model did in a whole turn, as ``record_trial`` does; return False when another was faster.
+
+        What an earlier try left of the turn goes: the model may have taken another way.
+        """
+        stale = (
+            trial.c.run_id == run_id,
+            trial.c.scenario_id == key.scenario_id,
+            trial.c.attempt == key.attempt,
+            trial.c.status == "infra_error",
+        )
+        with self._write() as connection:
+            connection.execute(sa.delete(trial).where(*stale))
+            return bool(_record(connection, run_id, key, trials, judge))
+
+    def verdicts(self, run_id: int, scorer: str, *, whole_turns: bool = False) -> dict[UnitKey, float | None]:
+        """Return what a scorer gave each unit of a run that need not be asked again."""
+        step_no = sa.literal(WHOLE_TURN) if whole_turns else trial.c.step_no
+        query = (
+            sa.select(trial.c.scenario_id, step_no, trial.c.attempt, score.c.value)
+            .join(score, sa.and_(score.c.trial_id == trial.c.id, score.c.scorer == scorer), isouter=not whole_turns)
+            .where(trial.c.run_id == run_id, trial.c.status != "infra_error")
         )
         with self._read() as connection:
-            return {(row.scenario_id, row.step_no, row.attempt) for row in connection.execute(query)}
+            return {UnitKey(*row[:3]): row[3] for row in connection.execute(query)}
 
     def trials(self, run_id: int, *, trial_id: int | None = None) -> Iterator[TrialRow]:
-        """Yield the trials of a run in order, each with its answer and its scores."""
+        """Yield the trials of a run in its order, whatever the order of the answers, each with its scores."""
         condition = trial.c.run_id == run_id
         if trial_id is not None:
             condition &= trial.c.id == trial_id
         with self._read() as connection:
-            ids = list(connection.scalars(sa.select(trial.c.id).where(condition).order_by(trial.c.id)))
+            order = (trial.c.attempt, scenario.c.hash, trial.c.step_no)
+            query = sa.select(trial.c.id).join(scenario, scenario.c.id == trial.c.scenario_id).where(condition)
+            ids = list(connection.scalars(query.order_by(*order)))
         for start in range(0, len(ids), _PAGE):
             # Each page is read to its end before it is handed on, so that a caller may write in between.
             with self._read() as connection:
@@ -302,18 +247,51 @@ class Replays(LogTables):
 
     def replace_scores(self, scores: Mapping[int, Mapping[str, ScoreRow]]) -> None:
         """Replace all scores of the trials that are the keys of ``scores``."""
-        rows = [
-            {"trial_id": trial_id, "scorer": name, "value": given.value, "detail": dict(given.detail)}
-            for trial_id, by_name in scores.items()
-            for name, given in by_name.items()
-        ]
         ids = list(scores)
         with self._write() as connection:
             for start in range(0, len(ids), _PAGE):
                 part = ids[start : start + _PAGE]
                 connection.execute(sa.delete(score).where(score.c.trial_id.in_(part)))
-            if rows:
-                connection.execute(sa.insert(score), rows)
+            _write_scores(connection, scores)
+
+
+def _record(
+    connection: sa.Connection, run_id: int, key: UnitKey, trials: Sequence[NewTrial], judge: Judge | None
+) -> list[int]:
+    """Store the trials of a unit; none when they are there."""
+    ids = [trial_id for new in trials if (trial_id := _put(connection, run_id, new)) is not None]
+    if ids and judge is not None:
+        _write_scores(connection, judge(_trials(connection, ids)))
+    if any(new.status == "infra_error" for new in trials) and ids:
+        give_up_unit(connection, run_id, key)
+    else:
+        delete_unit(connection, run_id, key)
+    return ids
+
+
+def _put(connection: sa.Connection, run_id: int, new: NewTrial) -> int | None:
+    values: Row = {"exchange_id": new.exchange_id, "status": new.status, "error": new.error}
+    values["created_at"] = datetime.now(UTC)
+    statement = insert(connection, trial).values(
+        run_id=run_id, scenario_id=new.scenario_id, step_no=new.step_no, attempt=new.attempt, **values
+    )
+    statement = statement.on_conflict_do_update(
+        index_elements=["run_id", "scenario_id", "step_no", "attempt"],
+        set_=values,
+        where=trial.c.status == "infra_error",
+    )
+    trial_id: int | None = connection.execute(statement.returning(trial.c.id)).scalar()
+    return trial_id
+
+
+def _write_scores(connection: sa.Connection, scores: Mapping[int, Mapping[str, ScoreRow]]) -> None:
+    rows = [
+        {"trial_id": trial_id, "scorer": name, "value": given.value, "detail": dict(given.detail)}
+        for trial_id, by_name in scores.items()
+        for name, given in by_name.items()
+    ]
+    if rows:
+        connection.execute(sa.insert(score), rows)
 
 
 def _trials(connection: sa.Connection, ids: Sequence[int]) -> list[TrialRow]:
@@ -333,9 +311,9 @@ def _trials(connection: sa.Connection, ids: Sequence[int]) -> list[TrialRow]:
             .outerjoin(message, message.c.id == node.c.message_id)
         )
         .where(trial.c.id.in_(ids))
-        .order_by(trial.c.id)
     )
-    rows = connection.execute(query).all()
+    found = {row.id: row for row in connection.execute(query)}
+    rows = [found[trial_id] for trial_id in ids]
     calls = _calls(connection, [row.exchange_id for row in rows if row.exchange_id is not None])
     scores = _scores(connection, ids)
     return [_trial(row, calls.get(row.exchange_id, []), scores.get(row.id, {})) for row in rows]
@@ -344,17 +322,18 @@ def _trials(connection: sa.Connection, ids: Sequence[int]) -> list[TrialRow]:
 def _trial(row: sa.Row[Any], calls: Sequence[LoggedCall], scores: Mapping[str, ScoreRow]) -> TrialRow:
     answer = None
     if row.exchange_id is not None:
-        answer = Answer(tuple(calls), row.content, row.outcome, row.finish_reason, row.error or row.error_text)
+        error = row.error_text if row.status == "ok" else row.error or row.error_text  # of an answer it is a remark
+        answer = Answer(tuple(calls), row.content, row.outcome, row.finish_reason, error)
     return TrialRow(row.id, row.scenario_id, row.step_no, row.attempt, row.status, row.error, answer, row.uid, scores)
 
 
 def _calls(connection: sa.Connection, exchange_ids: Sequence[int]) -> dict[int, list[LoggedCall]]:
-    """Return the calls of the first choice of each exchange, in order."""
+    """Return the calls of the first choice of each exchange in order, also those that leaked into the text."""
     names = ("name", "arguments", "argument_state", "schema_state", "offered", "complete", "origin", "call_id")
     query = (
         sa.select(tool_call.c.exchange_id, call_uid(), *(getattr(tool_call.c, name) for name in names))
         .join(exchange, exchange.c.id == tool_call.c.exchange_id)
-        .where(tool_call.c.exchange_id.in_(exchange_ids), tool_call.c.choice == 0, tool_call.c.origin != "leaked_text")
+        .where(tool_call.c.exchange_id.in_(exchange_ids), tool_call.c.choice == 0)
         .order_by(tool_call.c.exchange_id, tool_call.c.ordinal)
     )
     found: dict[int, list[LoggedCall]] = {}
@@ -369,8 +348,3 @@ def _scores(connection: sa.Connection, trial_ids: Sequence[int]) -> dict[int, di
     for row in connection.execute(query):
         found.setdefault(row.trial_id, {})[row.scorer] = ScoreRow(row.value, row.detail or {})
     return found
-
-
-def _insert(connection: sa.Connection, table: sa.Table) -> Any:
-    """Return an INSERT that knows ON CONFLICT, which SQLite and PostgreSQL spell alike."""
-    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)

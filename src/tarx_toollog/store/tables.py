@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from tarx_toollog.store.engine import store_errors
 
@@ -32,3 +33,8 @@ class LogTables:
     def _write(self) -> Iterator[sa.Connection]:
         with store_errors(self._settings), self._engine.begin() as connection:
             yield connection
+
+
+def insert(connection: sa.Connection, table: sa.Table) -> Any:
+    """Return an INSERT that knows ON CONFLICT, which SQLite and PostgreSQL spell alike."""
+    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)

@@ -1,31 +1,17 @@
 """The views: the analysts' contract, the same names and columns on SQLite and PostgreSQL.
 
 A view is derived from the tables, so views are not migrated: every upgrade drops and makes them again from
-this file (``store.migrate``). Each column has its sentence here; ``docs/schema.md`` is generated from it.
+this file and ``replay_views`` (``store.migrate``). Each column has its sentence there; ``docs/schema.md`` is generated
+from them.
 
 ``exchange.n_inner = 0`` selects the exchanges that the model itself answered. An inbound exchange of a
 Workbench that loops over tools on the server's side has inner exchanges, and those hold the calls.
 """
 
-from dataclasses import dataclass
+from tarx_toollog.store.replay_views import REPLAY_VIEWS
+from tarx_toollog.store.view import View
 
 _SPLIT_SENTENCE = "What its conversation is kept for: train, dev or eval."
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """One view: its name, what a row is, a sentence per column, and the SELECT behind it."""
-
-    name: str
-    about: str
-    columns: dict[str, str]
-    select: str
-
-    def create(self) -> str:
-        """Return the CREATE VIEW statement."""
-        return f"CREATE VIEW {self.name} ({', '.join(self.columns)}) AS {self.select.strip()}"
-
-
 _BUILD_SENTENCE = (
     "Build of the model that answered, where a probe could tell: its label, else the name made of its file."
 )
@@ -298,5 +284,5 @@ SELECT 'gaps', COALESCE(SUM(n), 0), 'exchanges that capture could not keep: see 
 """,
 )
 
-VIEWS = (V_EXCHANGES, V_TOOL_CALLS, V_CHAINS, V_TOOL_STATS, V_REQUEST_MESSAGES, V_HEALTH)
+VIEWS = (V_EXCHANGES, V_TOOL_CALLS, V_CHAINS, V_TOOL_STATS, V_REQUEST_MESSAGES, V_HEALTH, *REPLAY_VIEWS)
 """In the order in which they are made: a view may use the ones before it."""

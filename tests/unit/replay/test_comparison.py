@@ -6,15 +6,16 @@ from typing import Any
 
 import pytest
 
-from tarx_toollog.replay.comparison import Comparison, Half, compared
+from tarx_toollog.replay.comparison import Comparison, compared
 from tarx_toollog.replay.comparison_text import comparison_text, verdict_text
-from tests.unit.replay.test_report import RUN, scenario, trial
+from tarx_toollog.replay.material import Material
+from tests.unit.replay.test_report import RUN, of, scenario, trial
 
 BASE, TUNED = replace(RUN, name="base"), replace(RUN, name="tuned")
 SCENARIOS = {key: scenario(1, 2) for key in range(1, 21)}
 
 
-def half(verdicts: Mapping[int, tuple[bool | None, ...]], name: str = "base", **facts: Any) -> Half:
+def half(verdicts: Mapping[int, tuple[bool | None, ...]], name: str = "base", **facts: Any) -> Material:
     """Return a run in which each scenario has these verdicts, step by step; None is no answer."""
     trials = [
         trial(key, step_no, verdict, "ok" if verdict is not None else "infra_error")
@@ -22,7 +23,7 @@ def half(verdicts: Mapping[int, tuple[bool | None, ...]], name: str = "base", **
         for step_no, verdict in enumerate(steps, 1)
     ]
     scenarios = {key: SCENARIOS[key] for key in verdicts}
-    return Half(replace(RUN, name=name, **facts), scenarios, {key: f"s{key}" for key in scenarios}, trials)
+    return of(scenarios, trials, replace(RUN, name=name, **facts))
 
 
 def held(base: Mapping[int, tuple[bool | None, ...]], tuned: Mapping[int, tuple[bool | None, ...]]) -> Comparison:

@@ -5,7 +5,7 @@ from tarx_toollog.replay.freeze import REASONS
 from tarx_toollog.replay.scorers import SCORERS
 from tarx_toollog.replay.scorers.findings import CODES
 
-TEXT = (Path(__file__).parents[3] / "docs" / "replay.md").read_text("utf-8")
+TEXT = (Path(__file__).parents[3] / "docs" / "replay-reference.md").read_text("utf-8")
 
 
 def rows(heading: str) -> list[str]:

@@ -1,8 +1,10 @@
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from tarx_toollog.replay.matching import Call
+from tarx_toollog.replay.material import Material, Place
 from tarx_toollog.replay.report import Report, summarise
 from tarx_toollog.replay.scenario import Omitted, Recorded, Scenario, ScenarioStep
 from tarx_toollog.replay.text_report import report_text
@@ -24,6 +26,15 @@ def trial(key: int, step_no: int, verdict: bool | None, status: TrialStatus = "o
     return TrialRow(key * 100 + step_no, key, step_no, 1, status, None, Answer(), "x", scores)
 
 
+def of(scenarios: Mapping[int, Scenario], trials: Sequence[TrialRow], run: RunRow = RUN) -> Material:
+    """Return a run whose scenarios have nothing to do with each other."""
+    return Material(run, scenarios, {key: Place(f"s{key}", f"c{key}") for key in scenarios}, trials)
+
+
+def report_of(scenarios: Mapping[int, Scenario], trials: Sequence[TrialRow]) -> Report:
+    return summarise(of(scenarios, trials))
+
+
 def chains(report: Report) -> tuple[int, int]:
     return report.chains.numerator, report.chains.denominator
 
@@ -31,32 +42,32 @@ def chains(report: Report) -> tuple[int, int]:
 def test_a_chain_agrees_when_all_its_steps_do() -> None:
     scenarios = {1: scenario(1, 2), 2: scenario(1, 2)}
     trials = [trial(1, 1, True), trial(1, 2, True), trial(2, 1, True), trial(2, 2, False)]
-    assert chains(summarise(RUN, scenarios, trials)) == (1, 2)
+    assert chains(report_of(scenarios, trials)) == (1, 2)
 
 
 def test_a_chain_with_an_unanswered_step_is_not_judged_even_when_another_is_wrong() -> None:
     scenarios = {1: scenario(1, 2), 2: scenario(1, 2)}
     trials = [trial(1, 1, False), trial(1, 2, None, "infra_error"), trial(2, 1, False)]
-    report = summarise(RUN, scenarios, trials)
+    report = report_of(scenarios, trials)
     assert chains(report) == (0, 0)
     assert sum(report.chains_unjudged.values()) == 2
-    assert (report.infra_errors, report.scorers["step"].denominator) == (1, 2)
+    assert (report.asked.infra_errors, report.scorers["step"].denominator) == (1, 2)
 
 
 def test_a_chain_with_a_step_left_out_is_not_judged_unless_that_step_is_asked_elsewhere() -> None:
     scenarios = {1: scenario(1, 3, omitted=(2,)), 2: scenario(1, 2, omitted=(2,))}
     trials = [trial(key, step.step_no, True) for key, each in scenarios.items() for step in each.steps]
-    assert chains(summarise(RUN, scenarios, trials)) == (1, 1)
+    assert chains(report_of(scenarios, trials)) == (1, 1)
 
 
 def test_scores_that_do_not_apply_are_in_no_denominator() -> None:
-    report = summarise(RUN, {1: scenario(1)}, [trial(1, 1, True)])
+    report = report_of({1: scenario(1)}, [trial(1, 1, True)])
     assert (report.scorers["name"].denominator, report.scorers["step"].denominator) == (0, 1)
 
 
 def test_an_answer_without_a_score_is_counted_and_told() -> None:
-    report = summarise(RUN, {1: scenario(1)}, [trial(1, 1, None)])
-    assert report.unscored == 1
+    report = report_of({1: scenario(1)}, [trial(1, 1, None)])
+    assert report.asked.unscored == 1
     assert "toollog replay score r" in report_text(report)
 
 
@@ -64,8 +75,8 @@ def test_a_run_with_more_than_two_percent_unanswered_is_not_valid() -> None:
     scenarios = {n: scenario(1) for n in range(100)}
 
     def with_lost(lost: int) -> Report:
-        return summarise(
-            RUN, scenarios, [trial(n, 1, None if n < lost else True, "infra_error" if n < lost else "ok")
+        return report_of(
+            scenarios, [trial(n, 1, None if n < lost else True, "infra_error" if n < lost else "ok")
                              for n in range(100)]
         )  # fmt: skip
 
@@ -76,13 +87,61 @@ def test_a_run_with_more_than_two_percent_unanswered_is_not_valid() -> None:
 
 def test_depths_come_in_order_and_failures_by_frequency() -> None:
     scenarios = {1: scenario(*range(1, 12))}
-    report = summarise(RUN, scenarios, [trial(1, n, n != 4) for n in range(11, 0, -1)])
+    report = report_of(scenarios, [trial(1, n, n != 4) for n in range(11, 0, -1)])
     assert [part.key for part in report.depths] == [f"step {n}" for n in range(1, 12)]
     assert [(failure.code, failure.count) for failure in report.failures] == [("wrong_tool", 1)]
 
 
+def weighted(*places: tuple[str, float, str | None]) -> Material:
+    """Return a run of scenarios in these tiers, with these weights and strata; the odd ones are right."""
+    scenarios = {n: replace(scenario(1), tier=tier) for n, (tier, _, _) in enumerate(places, 1)}
+    trials = [trial(n, 1, n % 2 == 1) for n in scenarios]
+    where = {n: Place(f"s{n}", f"c{n}", weight, stratum) for n, (_, weight, stratum) in enumerate(places, 1)}
+    return Material(RUN, scenarios, where, trials)
+
+
+def test_a_chain_counts_for_as_many_turns_as_it_stands_for() -> None:
+    report = summarise(weighted(("gold", 9.0, "a"), ("gold", 1.0, "b")))
+    assert (0.9, (1, 2)) == (report.chains.estimate, chains(report))
+    assert "each for as many of the log as it stands for" in report_text(report)
+
+
+def test_labelled_chains_are_accuracy_and_the_others_stand_beside_them() -> None:
+    report = summarise(weighted(("gold", 1.0, None), ("bronze", 1.0, None), ("silver", 1.0, None)))
+    assert report.bronze_chains is not None
+    assert ((2, 2), 0, 1) == (chains(report), report.bronze_chains.numerator, report.bronze_chains.denominator)
+    text = report_text(report)
+    assert "chain accuracy            100.0 %" in text
+    assert "bronze chain agreement      0.0 %" in text
+    assert "gold 1, silver 1, bronze 1: chain accuracy is of all but bronze" in text
+
+
+def test_the_labelled_chains_of_a_stratum_stand_for_all_of_it() -> None:
+    kinds = [("gold", 1.0, "easy"), ("gold", 1.0, "hard"), *[("bronze", 1.0, "hard")] * 8]
+    report = summarise(weighted(*kinds))
+    assert (0.1, (1, 2)) == (report.chains.estimate, chains(report))
+
+
+def turn(key: int, verdict: bool | None) -> TrialRow:
+    detail = {} if verdict else {"code": "wrong_order", "findings": [{"code": "wrong_order"}]}
+    scores = {"chain": ScoreRow(None if verdict is None else float(verdict), detail)}
+    return TrialRow(key, key, 2, 1, "ok", None, Answer(), "x", scores)
+
+
+def test_turns_that_left_the_record_are_told_apart_from_right_and_wrong_ones() -> None:
+    scenarios = {n: scenario(1, 2) for n in range(1, 6)}
+    trials = [turn(1, True), turn(2, True), turn(3, False), turn(4, None)]
+    report = summarise(of(scenarios, trials, replace(RUN, mode="closed_loop")))
+    assert (2, 3) == chains(report)
+    assert ["the turn does not end with an answer"] == list(report.chains_unjudged)
+    assert {"at_least": 2, "at_most": 3, "undetermined": 1, "chains": 4} == report.to_json()["undetermined"]
+    assert ("turns", 5, 4) == (report.asked.unit, report.asked.total, report.asked.asked)
+    assert [("wrong_order", 2)] == [(failure.code, failure.count) for failure in report.failures]
+    assert "between 50.0 % (all of them wrong) and 75.0 % (all of them right)" in report_text(report)
+
+
 def test_every_share_of_the_json_form_has_its_counts() -> None:
-    report = json.loads(json.dumps(summarise(RUN, {1: scenario(1)}, [trial(1, 1, False)]).to_json()))
-    shares = [report["chain_agreement"], *report["scorers"].values(), *report["by_depth"], *report["by_signature"]]
+    report = json.loads(json.dumps(report_of({1: scenario(1)}, [trial(1, 1, False)]).to_json()))
+    shares = [report["chains"], *report["scorers"].values(), *report["by_depth"], *report["by_signature"]]
     assert len(shares) >= 9
     assert all({"numerator", "denominator", "low", "high", "method"} <= set(share) for share in shares)

@@ -11,7 +11,7 @@ from tarx_toollog.replay.matching import Rule, compare_arguments
 from tarx_toollog.replay.matching.rules import RULES, load_rules
 from tarx_toollog.replay.scenario import Scenario
 from tarx_toollog.store.log import ToolLog
-from tarx_toollog.store.replays import Replays
+from tarx_toollog.store.suites import Suites
 from tests.unit.cli.samples import run
 from tests.unit.replay.support import EVERY_SPLIT, Chat, calling, saying
 
@@ -89,10 +89,10 @@ def test_rules_of_a_file_are_frozen_with_the_scenarios(tmp_path: Path) -> None:
             *("--database", log.settings.database, "replay", "build", "--tag", "ruled"),
             *("--rules", str(tmp_path / "rules.toml"), "--split", "train", "--split", "dev", "--split", "eval"),
         )
-        (plain,), (ruled,) = (Replays(log).scenarios(tag) for tag in ("plain", "ruled"))
+        (plain,), (ruled,) = (Suites(log).scenarios(tag) for tag in ("plain", "ruled"))
 
     assert 0 == told.exit_code, told.output
-    assert (1, 2) == (plain.definition["format"], ruled.definition["format"])
+    assert (3, 3) == (plain.definition["format"], ruled.definition["format"])
     rules = Scenario.from_json(ruled.definition).steps[0].rules
     assert {"recall": {"/query": Rule("text"), "/limit": Rule("number", atol=2.0)}} == rules
 
@@ -127,6 +127,6 @@ def test_a_file_that_is_wrong_is_refused_with_a_way_out(tmp_path: Path, text: st
 
 
 def test_the_page_tells_of_every_rule() -> None:
-    page = (Path(__file__).parents[3] / "docs" / "replay.md").read_text("utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "replay-reference.md").read_text("utf-8")
     for name, meaning in RULES.items():
         assert f"| `{name}` | {meaning} |" in page

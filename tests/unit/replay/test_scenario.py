@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from tarx_toollog.errors import NothingMatchedError, StoreError
+from tarx_toollog.errors import ConfigError, NothingMatchedError, StoreError
 from tarx_toollog.replay.freeze import REASONS, Skipped, build, freeze
 from tarx_toollog.replay.matching import Call
 from tarx_toollog.replay.recorded import recorded_exchange
 from tarx_toollog.replay.scenario import Recorded, Scenario, ScenarioStep
 from tarx_toollog.store.log import ToolLog
-from tarx_toollog.store.replays import Replays
+from tarx_toollog.store.suites import Suites
 from tarx_toollog.wire.decode import decode
 from tests.unit.replay.support import EVERY_SPLIT, Chat, Json, calling, saying
 
@@ -54,7 +54,7 @@ def test_each_step_holds_exactly_what_the_model_saw_and_did(log: ToolLog) -> Non
 def test_a_definition_comes_back_from_the_store_as_it_was(log: ToolLog) -> None:
     Chat(log, "c").turn("\ud83d hi \0", calling(("recall", {"query": "\u2028é", "limit": 2**70})), saying("ok"))
     build(log, "t", EVERY_SPLIT)
-    (row,) = Replays(log).scenarios("t")
+    (row,) = Suites(log).scenarios("t")
     assert Scenario.from_json(row.definition) == only(log)
 
 
@@ -78,15 +78,26 @@ def test_other_parameters_make_another_scenario(log: ToolLog) -> None:
     assert build(log, "t", EVERY_SPLIT).taken == 2
 
 
-def test_building_again_adds_only_what_is_new(log: ToolLog) -> None:
+def test_a_suite_is_frozen_once_and_never_changes(log: ToolLog) -> None:
     chat = Chat(log, "c")
     chat.turn("one", calling(RECALL), saying("done"))
-    first = build(log, "t", EVERY_SPLIT)
+    first, again = (build(log, "t", EVERY_SPLIT) for _ in range(2))
     chat.turn("two", saying("done"))
-    second = build(log, "t", EVERY_SPLIT)
-    assert (first.taken, first.steps, first.already_there) == (1, 2, 0)
-    assert (second.taken, second.steps, second.already_there) == (1, 1, 1)
-    assert len(Replays(log).scenarios("t")) == 2
+    with pytest.raises(ConfigError, match="'t' is frozen, and holds other scenarios"):
+        build(log, "t", EVERY_SPLIT)
+    other = build(log, "u", EVERY_SPLIT)
+    assert [(1, 2, True), (1, 2, False), (2, 3, True)] == [
+        (one.taken, one.steps, one.is_new) for one in (first, again, other)
+    ]
+    assert [1, 2] == [len(Suites(log).scenarios(tag)) for tag in ("t", "u")]
+
+
+def test_turns_that_ask_the_same_are_one_scenario(log: ToolLog) -> None:
+    for key in ("a", "b"):
+        Chat(log, key).turn("hello", saying("Hi"))
+    report = build(log, "t", EVERY_SPLIT)
+    assert (2, 1, 1) == (report.turns, report.taken, report.equal)
+    assert 1 == len(Suites(log).scenarios("t"))
 
 
 def test_filters_choose_the_turns(log: ToolLog) -> None:
@@ -121,10 +132,11 @@ def test_a_step_that_is_left_out_leaves_the_others_and_the_chain_unjudged(log: T
     assert not scenario.is_whole
 
 
-def test_a_call_that_is_not_json_poisons_the_history_after_it(log: ToolLog) -> None:
+def test_the_steps_after_a_call_that_is_not_json_are_asked_all_the_same(log: ToolLog) -> None:
     chat = Chat(log, "c")
     chat.turn("u", calling(RECALL), calling(("recall", "{query")), saying("done"))
-    assert [left.reason for left in only(log).omitted] == ["logged_call_is_bad", "bad_call_in_history"]
+    assert [(2, "logged_call_is_bad")] == [(left.step_no, left.reason) for left in only(log).omitted]
+    assert '"{query"' in json.dumps(only(log).steps[-1].messages)  # as it was: a run decides what is sent
 
 
 def test_a_call_whose_tool_failed_is_no_expectation(log: ToolLog) -> None:
@@ -166,8 +178,8 @@ def test_what_is_no_decision_is_skipped(log: ToolLog, params: Json, text: str, r
 
 
 def test_a_newer_format_is_refused() -> None:
-    with pytest.raises(StoreError, match="format 3"):
-        Scenario.from_json({"format": 3})
+    with pytest.raises(StoreError, match="format 4"):
+        Scenario.from_json({"format": 4})
 
 
 def test_a_damaged_definition_is_an_error_that_says_so() -> None:

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +9,7 @@ from tarx_toollog.canonical import parse_arguments
 from tarx_toollog.model import LoggedCall
 from tarx_toollog.replay.matching import Call, Rule
 from tarx_toollog.replay.scenario import Recorded, ScenarioStep
-from tarx_toollog.replay.scorers.findings import CODES
+from tarx_toollog.replay.scorers.findings import CODES, Finding, ordered
 from tarx_toollog.replay.scoring import judge
 from tarx_toollog.store.replays import Answer
 from tarx_toollog.store.verdicts import judge_call
@@ -16,9 +17,10 @@ from tarx_toollog.wire.openai_chat import tool_from_raw
 from tests.unit.replay.support import TOOLS
 
 
-def step(*calls: tuple[str, dict[str, Any]]) -> ScenarioStep:
+def step(*calls: tuple[str, dict[str, Any]], asks: bool = False, shown: Sequence[str] = ()) -> ScenarioStep:
     expected = tuple(Call(name, arguments) for name, arguments in calls)
-    return ScenarioStep(1, "", (), tuple(TOOLS), {}, expected, Recorded({}, None, None))
+    messages = tuple({"role": "user", "content": text} for text in shown)
+    return ScenarioStep(1, "", messages, tuple(TOOLS), {}, expected, Recorded({}, None, None), asks=asks)
 
 
 def made(name: str, arguments: str, *, origin: str = "native", complete: bool = True) -> LoggedCall:
@@ -36,7 +38,13 @@ LIMITED = ("recall", {"query": "home", "limit": 2})
 MEMO = ("remember", {"text": "The user's cat Miez is 3 years old and eats fish"})
 REWORDED = "The cat of the user, Miez, is 3 years old and it eats fish"
 RIGHT = made("recall", '{"query": "home"}')
+WORK = Answer((made("recall", '{"query":"work"}'),))
 RIGHT_TOO = made("remember", '{"text": "x", "kind": "fact"}')
+
+OF_CHAINS = {
+    "looped", "no_recovery_after_error", "max_steps", "stopped_early", "wrong_order", "diverged_undetermined",
+    "redundant_call",
+}  # fmt: skip
 
 CASES = [
     ("right", step(RECALL), Answer((RIGHT,)), None),
@@ -50,6 +58,14 @@ CASES = [
     ("no JSON", step(RECALL), Answer((made("recall", "{query: home}"),)), "malformed_json"),
     ("JSON, no object", step(RECALL), Answer((made("recall", '"home"'),)), "malformed_json"),
     ("talks", step(RECALL), Answer(text="You live in Porto"), "missing_call"),
+    ("refuses", step(RECALL), Answer(text="I can't access your notes."), "refused"),
+    ("asks back", step(RECALL), Answer(text="Sure. Which home do you mean?"), "asked_instead"),
+    ("refuses and asks", step(RECALL), Answer(text="I can't read notes. Do you have a link?"), "refused"),
+    ("refuses, cut", step(RECALL), Answer(text="I can't access", finish_reason="length"), "truncated"),
+    ("asks as it should", step(asks=True), Answer(text="Which home do you mean?"), None),
+    ("asks for it without a question", step(asks=True), Answer(text="Tell me which home you mean."), None),
+    ("should ask, calls", step(asks=True), Answer((RIGHT,), text="Which home?"), "should_have_asked"),
+    ("should ask, says nothing", step(asks=True), Answer(text=""), "empty_answer"),
     ("one of two", step(*BOTH), Answer((RIGHT,)), "missing_call"),
     ("twice", step(RECALL), Answer((RIGHT, RIGHT)), "extra_call"),
     ("another tool", step(RECALL), Answer((made("save", '{"title":"home"}'),)), "wrong_tool"),
@@ -65,7 +81,9 @@ CASES = [
     ("other words", step(MEMO), Answer((made("remember", json.dumps({"text": REWORDED})),)), "arg_other_words"),
     ("optional missing", step(BOTH[1]), Answer((made("remember", '{"text":"x"}'),)), "arg_missing_optional"),
     ("optional extra", step(RECALL), Answer((made("recall", '{"query":"home","limit":2}'),)), "arg_extra"),
-    ("value", step(RECALL), Answer((made("recall", '{"query":"work"}'),)), "arg_value"),
+    ("made-up value", step(RECALL, shown=["Where is my home?"]), WORK, "hallucinated_value"),
+    ("other value", step(RECALL, shown=["from work to home"]), WORK, "wrong_reference"),
+    ("value", step(RECALL), WORK, "arg_value"),
 ]
 
 
@@ -76,7 +94,30 @@ def test_the_verdict_names_what_is_wrong(asked: ScenarioStep, answer: Answer, co
 
 
 def test_every_failure_code_has_a_case() -> None:
-    assert {case[3] for case in CASES} - {None} == set(CODES)
+    elsewhere = OF_CHAINS | {"stale_reference"}  # matching.chain and closed loops; scorers/test_references.py
+    assert {case[3] for case in CASES} - {None} == set(CODES) - elsewhere
+
+
+def test_the_strict_profile_wants_a_question_of_an_answer_that_should_ask() -> None:
+    strict = [
+        values(step(asks=True), Answer(text=text))["step_strict"]
+        for text in ("Which home?", "Which home do you mean? I know two.", "Tell me more.", "See `a ? b : c`.")
+    ]
+    assert [1.0, 1.0, 0.0, 0.0] == strict
+    assert 1.0 == values(step(), Answer(text="Tell me more."))["step_strict"]
+
+
+def test_a_step_that_should_ask_can_have_calls_that_are_as_right() -> None:
+    asked = replace(step(asks=True), alternatives=((Call(*RECALL),),))
+    assert (1.0, 1.0) == (values(asked, Answer((RIGHT,)))["step"], values(asked, Answer((RIGHT,)))["step_strict"])
+    assert "extra_call" == judge(asked, Answer((RIGHT, RIGHT_TOO)))["step"].detail["code"]
+
+
+def test_why_calls_are_missing_comes_before_that_they_are() -> None:
+    found = ordered(Finding(code, {}, code == "redundant_call") for code in ("redundant_call", *sorted(CODES)))
+    codes = [finding.code for finding in found]
+    assert codes.index("stopped_early") < codes.index("missing_call") < codes.index("arg_value")
+    assert codes.index("arg_value") < codes.index("diverged_undetermined") < codes.index("redundant_call")
 
 
 def values(asked: ScenarioStep, answer: Answer) -> dict[str, float | None]:
@@ -86,11 +127,11 @@ def values(asked: ScenarioStep, answer: Answer) -> dict[str, float | None]:
 def test_scorers_that_do_not_apply_say_so() -> None:
     assert values(step(), Answer(text="Hi")) == {
         "parse": None, "name": None, "schema": None, "arguments_strict": None, "arguments": None, "step": 1.0,
-        "step_strict": 1.0, "step_lenient": 1.0,
+        "step_strict": 1.0, "step_lenient": 1.0, "identity": None,
     }  # fmt: skip
     assert values(step(RECALL), Answer(text="Hi")) == {
         "parse": None, "name": 0.0, "schema": None, "arguments_strict": None, "arguments": None, "step": 0.0,
-        "step_strict": 0.0, "step_lenient": 0.0,
+        "step_strict": 0.0, "step_lenient": 0.0, "identity": None,
     }  # fmt: skip
 
 

@@ -12,8 +12,8 @@ from tarx_toollog.canonical import content_hash
 from tarx_toollog.errors import ConfigError, NothingMatchedError, StoreError
 from tarx_toollog.store.datasets import BATCH, DatasetExampleRow, Datasets, NewBuild, PriorRow
 from tarx_toollog.store.log import ToolLog
-from tarx_toollog.store.replays import NewScenario, Replays
 from tarx_toollog.store.schema import dataset_example
+from tarx_toollog.store.suites import NewScenario, Suites
 from tests.support.builders import assistant, exchange, user
 
 NEW = NewBuild(None, None, "sft", "step", ("mlx", "trl"), {"seed": 7, "near": 0.8}, 3)
@@ -204,7 +204,7 @@ def test_a_build_that_is_not_whole_says_nothing_about_splits(datasets: Datasets)
 def test_every_scenario_of_every_tag_is_told(log: ToolLog, datasets: Datasets) -> None:
     for tag, numbers in (("t", range(250)), ("u", range(249, 252))):
         made = [NewScenario(n.to_bytes(17, "big"), f"c{n}", n, "a", 1, "bronze", {"n": n}) for n in numbers]
-        Replays(log).add_scenarios(tag, made)
+        Suites(log).freeze(tag, made, {})
 
     found = [
         (frozen.tag, frozen.conversation_uid, frozen.turn_no, frozen.definition) for frozen in datasets.scenarios()

@@ -3,6 +3,9 @@
 A correction is JSON on a label: ``{"name", "arguments"}``, ``{"tool_calls": [{"name", "arguments"}]}``,
 ``{"content": "…"}``, or calls with a text. On an exchange it is the whole answer. On a call it takes the place of that
 call: the other calls stay, and so does the text unless the correction brings one.
+
+``{"answer": true}`` and ``{"ask": true}`` say what kind of answer would have been right, and not its words. There is
+nothing to learn from them but that the logged answer was wrong.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,16 +17,10 @@ from tarx_toollog.export.redact import breaks_schema
 from tarx_toollog.export.sources.answers import is_possible
 from tarx_toollog.export.sources.steps import COUNTED, LogOptions, origin_of, source_of
 from tarx_toollog.model import Label, Step, Trajectory
+from tarx_toollog.store.labels import CORRECTION_KEYS, says_no_words
 
 WRITTEN_BY_A_PERSON = 1.0
 """Quality of a corrected answer: of several that are nearly the same, it stays."""
-_KEYS = (
-    {"name", "arguments"},
-    {"tool_calls"},
-    {"content"},
-    {"tool_calls", "content"},
-    {"name", "arguments", "content"},
-)
 
 Raw = dict[str, Any]
 
@@ -55,8 +52,9 @@ def corrected_example(
 
 
 def has_correction(step: Step) -> bool:
-    """Say whether somebody said what would have been right in place of an answer, or of a call of it."""
-    return any(label.correction is not None for label in _labels(step))
+    """Say whether somebody said, in words, what would have been right in place of an answer, or of a call of it."""
+    given = [label.correction for label in _labels(step) if label.correction is not None]
+    return bool(given) and not any(map(says_no_words, given))
 
 
 def corrected(step: Step, normaliser: Normaliser) -> Place:
@@ -103,7 +101,7 @@ def _latest(labels: Iterable[Label]) -> Raw | None:
     found = [label.correction for label in labels if label.correction is not None]
     if not found:
         return None
-    if not isinstance(found[-1], Mapping) or set(found[-1]) not in _KEYS:
+    if not isinstance(found[-1], Mapping) or set(found[-1]) not in CORRECTION_KEYS:
         raise Dropped("bad_correction")
     return dict(found[-1])
 

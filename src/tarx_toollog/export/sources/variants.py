@@ -27,7 +27,7 @@ from tarx_toollog.store.variants import AskedStep, Variant, Variants
 if TYPE_CHECKING:
     from tarx_toollog.store.log import ToolLog
 
-SCENARIO_FORMATS = (1, 2)
+SCENARIO_FORMATS = (1, 2, 3)
 """``replay.scenario.FORMATS``, which this room must not import: the versions of definitions that are read here."""
 
 

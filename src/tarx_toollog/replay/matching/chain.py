@@ -1,15 +1,20 @@
 """The calls of a whole turn beside the expected ones: all there, none too many, and in an order that works.
 
 *Theory.* Calls are paired over the whole turn, not message by message: a model that asks two questions at once that
-were asked one after the other is not wrong. What order has to hold is little. A call that uses a result comes in a
-later message than the call that gave it; and calls that change something keep their order among each other, because
-the world is another one after each. Calls that only read are free. To read the same again is waste, which is soft; to
-write again is wrong.
+were asked one after the other is not wrong. A call of another tool is no partner: over a turn it says nothing about
+the one that is missing. What order has to hold is little. A call that uses a result comes in a later message than the
+call that gave it; and calls that change something keep their order among each other, because the world is another one
+after each. Calls that only read are free.
+
+To do more than was expected is wrong where it changes something. To read the same again, or to get a call right only
+after the tool refused it, is waste, which is soft. To look at something else as well is no fault at all.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 
+from tarx_toollog.canonical import canonical_json
 from tarx_toollog.replay.matching.calls import Call, Pair, pair_calls
 from tarx_toollog.replay.matching.rules import NO_RULES, Rules
 from tarx_toollog.replay.matching.values import Schema, compare_arguments
@@ -41,17 +46,25 @@ class ChainMatch:
     pairs: tuple[Pair, ...]
     """The expected calls in order, each with its partner; then, without one, those that are too many."""
     problems: tuple[ChainProblem, ...]
+    more_reads: tuple[Call, ...] = ()
+    """Calls of those too many that only read, and something else: no fault."""
+    places: tuple[int | None, ...] = ()
+    """For each expected call the place of its partner among all calls; None where it has none."""
 
     @property
     def is_right(self) -> bool:
         """Whether the turn does what was expected (standard)."""
-        return not self.problems and all(pair.is_right for pair in self.pairs)
+        return not self.problems and all(pair.is_right for pair in self.partners)
 
     @property
     def is_nearly_right(self) -> bool:
         """Whether nothing is wrong that a patient tool would mind (lenient)."""
-        partners = [pair for pair in self.pairs if pair.expected is not None]
-        return all(problem.is_soft for problem in self.problems) and all(pair.is_nearly_right for pair in partners)
+        return all(problem.is_soft for problem in self.problems) and all(pair.is_nearly_right for pair in self.partners)
+
+    @property
+    def partners(self) -> tuple[Pair, ...]:
+        """The pairs of the expected calls."""
+        return self.pairs[: len(self.places)]
 
 
 def match_chain(
@@ -61,6 +74,7 @@ def match_chain(
     *,
     is_read: Callable[[str], bool],
     rules: Rules = NO_RULES,
+    failed: Container[int] = (),
 ) -> ChainMatch:
     """Hold the calls of a turn against those that were expected.
 
@@ -70,6 +84,7 @@ def match_chain(
         schemas: The JSON Schema of the arguments by tool name, as offered.
         is_read: Says whether a tool only reads.
         rules: What else is right.
+        failed: Places, among all calls, of those that came back with an error.
 
     Example:
         >>> save, send = Call("save_file", {}), Call("send_mail", {})
@@ -78,27 +93,52 @@ def match_chain(
         >>> [match_chain(order, turn, {}, is_read=lambda name: False).is_right for turn in turns]
         [True, False]
     """
-    flat = [(message, call) for message, calls in enumerate(made) for call in calls]
-    wanted = [one.call for one in expected]
-    pairs = pair_calls(wanted, [call for _, call in flat], schemas, rules)
-    places = _places(pairs, [call for _, call in flat])
-    problems = [
-        *_out_of_order(expected, places, [message for message, _ in flat], is_read),
-        *_too_many(pairs, schemas, rules, is_read),
-    ]
-    return ChainMatch(pairs, tuple(problems))
+    messages = [message for message, calls in enumerate(made) for _ in calls]
+    flat = [call for calls in made for call in calls]
+    partners, places = _partners([one.call for one in expected], flat, schemas, rules, failed)
+    extra = [place for place in range(len(flat)) if place not in places]
+    known = [pair.actual for pair in partners if pair.actual is not None]
+    again = {place for place in extra if is_read(flat[place].name) and _is_among(flat[place], known, schemas, rules)}
+    wasted = [place for place in extra if place in failed or place in again]
+    more = [place for place in extra if place not in wasted]
+    problems = (
+        *_out_of_order(expected, places, messages, is_read),
+        *(ChainProblem("extra_call", flat[place].name) for place in more if not is_read(flat[place].name)),
+        *(ChainProblem("redundant_call", flat[place].name, is_soft=True) for place in wasted),
+    )
+    pairs = (*partners, *(Pair(None, flat[place]) for place in extra))
+    return ChainMatch(pairs, problems, tuple(flat[place] for place in more if is_read(flat[place].name)), places)
 
 
-def _places(pairs: Sequence[Pair], flat: Sequence[Call]) -> list[int | None]:
-    """Return for each expected call where its partner stands; None without a partner that is the same tool."""
-    numbers: dict[int, list[int]] = {}
-    for number, call in enumerate(flat):
-        numbers.setdefault(id(call), []).append(number)
-    return [
-        numbers[id(pair.actual)].pop(0) if pair.same_tool and pair.actual is not None else None
-        for pair in pairs
-        if pair.expected is not None
-    ]
+def _partners(
+    wanted: Sequence[Call], flat: Sequence[Call], schemas: Mapping[str, Schema], rules: Rules, failed: Container[int]
+) -> tuple[list[Pair], tuple[int | None, ...]]:
+    """Return for each expected call its pair, and where its partner stands."""
+    pairs = [pair for pair in pair_calls(wanted, flat, schemas, rules) if pair.expected is not None]
+    partners = [pair if pair.same_tool else Pair(pair.expected, None) for pair in pairs]
+    free = _in_order_of_use(flat, [pair.actual for pair in partners if pair.actual is not None], failed)
+    places = tuple(None if pair.actual is None else free[_key(pair.actual)].pop(0) for pair in partners)
+    return partners, places
+
+
+def _in_order_of_use(flat: Sequence[Call], used: Sequence[Call], failed: Container[int]) -> dict[bytes, list[int]]:
+    """Return the places of equal calls, as many as are partners of expected ones.
+
+    Which of them was paired is chance. Those that worked are taken before those that failed, and the first ones before
+    later ones, which are repetitions.
+    """
+    found: dict[bytes, list[int]] = {}
+    for place, call in enumerate(flat):
+        found.setdefault(_key(call), []).append(place)
+    n_used = Counter(map(_key, used))
+    return {
+        key: sorted(sorted(places, key=lambda place: (place in failed, place))[: n_used[key]])
+        for key, places in found.items()
+    }
+
+
+def _key(call: Call) -> bytes:
+    return canonical_json([call.name, call.arguments])
 
 
 def _out_of_order(
@@ -121,18 +161,8 @@ def _out_of_order(
     return found
 
 
-def _too_many(
-    pairs: Sequence[Pair], schemas: Mapping[str, Schema], rules: Rules, is_read: Callable[[str], bool]
-) -> list[ChainProblem]:
-    known = [pair.actual for pair in pairs if pair.expected is not None and pair.actual is not None]
-    found = []
-    for pair in pairs:
-        if pair.expected is not None or pair.actual is None:
-            continue
-        extra = pair.actual
-        is_again = is_read(extra.name) and any(_is_same(one, extra, schemas, rules) for one in known)
-        found.append(ChainProblem("redundant_call" if is_again else "extra_call", extra.name, is_again))
-    return found
+def _is_among(call: Call, known: Sequence[Call], schemas: Mapping[str, Schema], rules: Rules) -> bool:
+    return any(_is_same(one, call, schemas, rules) for one in known)
 
 
 def _is_same(one: Call, other: Call, schemas: Mapping[str, Schema], rules: Rules) -> bool:

@@ -4,6 +4,7 @@ A third party adds one through an entry point of the group ``tarx_toollog.scorer
 """
 
 from tarx_toollog.registry import Registry
+from tarx_toollog.replay.probes.identity.scorer import identity
 from tarx_toollog.replay.scorers.base import Evidence, Score, Scorer
 from tarx_toollog.replay.scorers.calls import arguments, arguments_strict, name, parse, schema
 from tarx_toollog.replay.scorers.step import step, step_lenient, step_strict
@@ -22,5 +23,6 @@ SCORERS: Registry[Scorer] = Registry(
         "step_strict": step_strict,
         "step": step,
         "step_lenient": step_lenient,
+        "identity": identity,
     },
 )

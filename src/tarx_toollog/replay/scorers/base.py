@@ -9,7 +9,9 @@ from typing import Any
 from tarx_toollog.canonical import parse_arguments
 from tarx_toollog.replay.matching import Call, Pair, pair_calls
 from tarx_toollog.replay.scenario import ScenarioStep, offered_schemas
-from tarx_toollog.replay.scorers.findings import LEAKED, Finding, Seen, distance, findings
+from tarx_toollog.replay.scorers.findings import LEAKED, Finding, Seen, distance, findings, ordered
+from tarx_toollog.replay.scorers.references import VALUE, refined
+from tarx_toollog.replay.shown import Shown
 from tarx_toollog.store.replays import Answer
 
 
@@ -41,10 +43,13 @@ class Evidence:
         """The expected calls beside the ones that were made."""
         return self._nearest[1]
 
-    @property
+    @cached_property
     def findings(self) -> tuple[Finding, ...]:
         """All that is wrong, the primary cause first."""
-        return self._nearest[2]
+        found = self._nearest[2]
+        if not any(finding.code == VALUE for finding in found):
+            return found  # most answers: what the model was shown need not be read
+        return ordered(refined(found, Shown(self.step.messages), self.schemas, self.step.rules))
 
     @property
     def wants_calls(self) -> bool:
@@ -96,6 +101,7 @@ class Evidence:
             finish_reason=self.answer.finish_reason,
             text=self.answer.text,
             error=self.answer.error,
+            asks=self.step.asks and not expected,
         )
         return expected, pairs, findings(seen)
 

@@ -5,14 +5,18 @@ cannot name a wrong tool, and a call that cannot be read cannot have a wrong arg
 are kept beside it. The codes are a contract (``docs/replay.md``).
 
 A finding is soft when a patient tool would not mind: the lenient profile forgives it.
+
+The codes of a chain are those of a whole turn (``matching.chain`` and closed loops). Those that say why calls are
+missing come before ``missing_call``; that nobody can know comes after all that is plainly wrong.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tarx_toollog.model import LoggedCall, Outcome
 from tarx_toollog.replay.matching import Call, Difference, Pair
+from tarx_toollog.replay.phrases import asks_back, is_refusal
 
 LEAKED = "leaked_text"
 """Origin of a call that the model wrote into its text, where no client would have run it."""
@@ -22,22 +26,35 @@ CODES = {
     "unparsed_tool_call": "the call was written into the text; the server did not see it",
     "truncated": "the token limit cut it off",
     "malformed_json": "the arguments are not a JSON object",
+    "should_have_asked": "a call where it should ask for what is missing",
     "unneeded_call": "a call where an answer in text is expected",
     "empty_answer": "neither a call nor text",
+    "refused": "it says that it cannot or will not, where a call is expected",
+    "asked_instead": "it asks back, where a call is expected",
     "hallucinated_tool": "a tool that was not offered",
     "wrong_tool": "another tool than expected",
+    "looped": "it made the same call again and again (chain)",
+    "no_recovery_after_error": "it gave up after an error of a tool (chain)",
+    "max_steps": "it did not come to an end within the allowed steps (chain)",
+    "stopped_early": "it ended the turn before all was done (chain)",
     "missing_call": "fewer calls than expected",
     "extra_call": "more calls than expected",
+    "wrong_order": "a call before what has to come first (chain)",
     "missing_required": "a required argument is missing",
     "unknown_arg": "an argument that the tool does not have",
     "arg_type": "an argument of another type",
     "arg_enum": "an argument outside the allowed values",
     "arg_missing_optional": "an optional argument that is expected is missing",
     "arg_extra": "an optional argument that is not expected",
+    "stale_reference": "an outdated value: something newer stands in its stead",
+    "wrong_reference": "another value that was shown, where one had to be copied",
+    "hallucinated_value": "a value that stands nowhere, where one had to be copied",
     "arg_value": "an argument with another value",
+    "diverged_undetermined": "it made another call, and nobody knows what would have come back (chain)",
     "arg_type_coerced": "a number or truth value as text, or the other way round (soft)",
     "arg_enum_case": "an allowed value in other letters (soft)",
     "arg_other_words": "a text with the same facts in other words (soft)",
+    "redundant_call": "the same question to a tool again (chain, soft)",
 }
 """Every failure code, in order of precedence, with its explanation."""
 
@@ -75,13 +92,18 @@ class Seen:
     finish_reason: str | None
     text: str | None
     error: str | None
+    asks: bool = False
+    """It should ask for what is missing."""
 
 
 def findings(seen: Seen) -> tuple[Finding, ...]:
     """Return all that is wrong, the primary cause first; nothing where the decision is right (standard)."""
-    found = list(_findings(seen))
-    found.sort(key=lambda finding: (finding.is_soft, _RANK.get(finding.code, _LAST)))  # stable: in order of the calls
-    return tuple(found)
+    return ordered(_findings(seen))
+
+
+def ordered(found: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Return findings by precedence; those of one code stay in the order of the calls."""
+    return tuple(sorted(found, key=lambda finding: (finding.is_soft, _RANK.get(finding.code, _LAST))))
 
 
 def distance(found: Sequence[Finding]) -> tuple[int, int, int]:
@@ -101,7 +123,9 @@ def _findings(seen: Seen) -> Iterator[Finding]:
     if seen.expected:
         yield from _against_calls(seen)
     elif seen.made:
-        yield Finding("unneeded_call", {"names": [call.name for call in seen.made]})
+        yield Finding(
+            "should_have_asked" if seen.asks else "unneeded_call", {"names": [call.name for call in seen.made]}
+        )
     elif not (seen.text or "").strip():
         yield Finding("truncated" if seen.finish_reason == _CUT else "empty_answer", {})
 
@@ -119,8 +143,7 @@ def _unreadable(seen: Seen) -> Iterator[Finding]:
 def _against_calls(seen: Seen) -> Iterator[Finding]:
     if not seen.made:
         if not seen.leaked:
-            code = "truncated" if seen.finish_reason == _CUT else "missing_call"
-            yield Finding(code, {"names": [call.name for call in seen.expected]})
+            yield Finding(_why_none(seen), {"names": [call.name for call in seen.expected]})
         return
     for pair in seen.pairs:
         if pair.is_right:
@@ -133,6 +156,14 @@ def _against_calls(seen: Seen) -> Iterator[Finding]:
             yield Finding("wrong_tool", {"expected": pair.expected.name, "actual": pair.actual.name})
         for difference in pair.differences:
             yield _of_argument(pair.expected.name if pair.expected else "", difference)
+
+
+def _why_none(seen: Seen) -> str:
+    """Return the code of an answer in text where calls are expected."""
+    if seen.finish_reason == _CUT:
+        return "truncated"
+    text = seen.text or ""
+    return "refused" if is_refusal(text) else "asked_instead" if asks_back(text) else "missing_call"
 
 
 def _of_argument(name: str, difference: Difference) -> Finding:

@@ -6,6 +6,7 @@ from typing import Any
 
 from tarx_toollog.canonical import canonical_json
 from tarx_toollog.replay.matching import Call, Rule
+from tarx_toollog.replay.phrases import has_question
 from tarx_toollog.replay.scorers.base import Evidence, Score
 
 
@@ -23,8 +24,11 @@ def step_lenient(evidence: Evidence) -> Score:
 
 
 def step_strict(evidence: Evidence) -> Score:
-    """1 when the decision is right, and the arguments are the very same JSON."""
-    return Score(float(not evidence.findings and is_same_json(evidence)))
+    """1 when the decision is right, and the arguments are the very same JSON; a text that should ask has a question."""
+    if evidence.findings or not is_same_json(evidence):
+        return Score(0.0)
+    should_ask = evidence.step.asks and not evidence.wants_calls
+    return Score(float(not should_ask or has_question(evidence.answer.text or "")))
 
 
 def is_same_json(evidence: Evidence) -> bool:

@@ -7,7 +7,8 @@ Four kinds of tables:
   A history of n messages that is sent n times is stored once.
 * *facts*: ``conversation``, ``exchange``, ``choice``, ``tool_call``, ``tool_result``, ``tool_execution``, ``turn``,
   ``model_build``, ``chat_template``.
-* *what is made of them*: ``scenario``, ``run``, ``trial``, ``score``, ``dataset_build``, ``dataset_example``.
+* *what is made of them*: ``suite``, ``scenario``, ``run``, ``work_unit``, ``trial``, ``score``, ``dataset_build``,
+  ``dataset_example``.
 * *people and housekeeping*: ``label``, ``redaction``, ``gap``, ``writer``, ``store_meta``.
 
 Integer keys stay inside one file; a ``uid`` (UUIDv7) is what exports and other programs may refer to.
@@ -29,10 +30,10 @@ from tarx_toollog.store.schema.facts import (
     writer,
 )
 from tarx_toollog.store.schema.people import gap, label, redaction, store_meta
-from tarx_toollog.store.schema.replays import run, scenario, score, trial
+from tarx_toollog.store.schema.replays import run, scenario, score, suite, trial, work_unit
 from tarx_toollog.store.schema.shared import message, node, raw_body, tool_definition, toolset, toolset_item
 
-SCHEMA_REVISION = "0003"
+SCHEMA_REVISION = "0004"
 """The Alembic revision that this code writes. A test holds it against the newest file in ``migrations/``."""
 
 __all__ = [
@@ -58,6 +59,7 @@ __all__ = [
     "scenario",
     "score",
     "store_meta",
+    "suite",
     "tool_call",
     "tool_definition",
     "tool_execution",
@@ -66,5 +68,6 @@ __all__ = [
     "toolset_item",
     "trial",
     "turn",
+    "work_unit",
     "writer",
 ]

@@ -1,0 +1,59 @@
+"""``toollog ui``: the pages for analysts under uvicorn."""
+
+import getpass
+import webbrowser
+from urllib.parse import quote
+
+import click
+import uvicorn
+
+from tarx_toollog.cli.app import App, pass_app
+from tarx_toollog.cli.listening import address, listen
+from tarx_toollog.web.app import create_app
+from tarx_toollog.web.guard import PARAMETER, Access
+
+PORT = 11451
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="Port to listen on; 0: any."
+)
+@click.option("--open", "opens", is_flag=True, help="Open the pages in the browser.")
+@pass_app
+def command(app: App, host: str, port: int, opens: bool) -> None:
+    """Show suites and runs of replay as pages, with forms to accept and to label.
+
+    Open the address that is printed. On any address but this machine's own, it holds a token, which everybody needs who
+    looks. Stop with Ctrl-C.
+    """
+    with app.log() as log:  # a database that cannot be read is said here, and not in the browser
+        settings = log.settings
+    access = Access.on(host)
+    with listen(host, port) as listening:
+        link = address(listening) + "/" + (f"?{PARAMETER}={quote(access.token)}" if access.token else "")
+        click.echo(link)
+        if opens:
+            webbrowser.open(link)
+        pages = create_app(settings, annotator=_who(), access=access)
+        config = uvicorn.Config(
+            pages,
+            lifespan="off",
+            log_level="debug" if app.debug else "warning",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,  # nobody may say for another what address it comes from
+        )
+        try:
+            uvicorn.Server(config).run(sockets=[listening])
+        except KeyboardInterrupt:
+            pass  # Ctrl-C is how it is meant to be stopped
+
+
+def _who() -> str:
+    """Return who labels, unless a form says another name."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a user without a name, as in some containers
+        return ""

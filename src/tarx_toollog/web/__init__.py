@@ -1,0 +1,1 @@
+"""The pages for analysts: the only home of FastAPI and HTML templates. Figures come from ``replay`` and ``store``."""
