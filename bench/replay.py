@@ -14,14 +14,14 @@ from typing import Any
 from tarx_toollog import Settings, ToolLog
 from tarx_toollog.canonical import json_text
 from tarx_toollog.model import LoggedCall
-from tarx_toollog.replay.asking import Overrides
-from tarx_toollog.replay.details import details
-from tarx_toollog.replay.freeze import build
-from tarx_toollog.replay.report import build_report
-from tarx_toollog.replay.report_html import report_html
-from tarx_toollog.replay.runner import RunRequest, replay
+from tarx_toollog.replay.reports.details import details
+from tarx_toollog.replay.reports.report import build_report
+from tarx_toollog.replay.reports.report_html import report_html
+from tarx_toollog.replay.running.asking import Overrides
+from tarx_toollog.replay.running.runner import RunRequest, replay
 from tarx_toollog.replay.scenario import Recorded, ScenarioStep
 from tarx_toollog.replay.scoring import judge
+from tarx_toollog.replay.suites.freeze import build
 from tarx_toollog.store.replays import Answer
 from tests.bfcl.mutations import outputs
 from tests.bfcl.places import canonical

@@ -12,9 +12,9 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Dialog, Page, ViewportSize, expect, sync_playwright
 
-from tarx_toollog.replay.details import details
-from tarx_toollog.replay.report import build_report
-from tarx_toollog.replay.report_html import report_html
+from tarx_toollog.replay.reports.details import details
+from tarx_toollog.replay.reports.report import build_report
+from tarx_toollog.replay.reports.report_html import report_html
 from tarx_toollog.store.log import ToolLog
 from tests.support.web_pages import HOSTILE_RUN, SCRIPT, make_log, served_pages
 

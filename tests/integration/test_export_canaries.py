@@ -14,7 +14,7 @@ from tarx_toollog.config import Settings
 from tarx_toollog.export.formats import FORMATS
 from tarx_toollog.export.options import ExportOptions
 from tarx_toollog.export.pipeline import run_export
-from tarx_toollog.replay.freeze import build
+from tarx_toollog.replay.suites.freeze import build
 from tarx_toollog.store.filters import Filters
 from tarx_toollog.store.log import ToolLog
 from tests.unit.cli.samples import Chat, call, keep_for, write_log

@@ -19,9 +19,9 @@ from tarx_toollog.export.sources.answers import is_possible, same_answer
 from tarx_toollog.export.sources.steps import LogOptions
 from tarx_toollog.export.sources.variants import variant_examples
 from tarx_toollog.model import Exchange
-from tarx_toollog.replay.asking import Overrides
-from tarx_toollog.replay.freeze import build
-from tarx_toollog.replay.runner import RunRequest, replay
+from tarx_toollog.replay.running.asking import Overrides
+from tarx_toollog.replay.running.runner import RunRequest, replay
+from tarx_toollog.replay.suites.freeze import build
 from tarx_toollog.store.filters import Filters
 from tarx_toollog.store.schema import conversation
 from tarx_toollog.store.variants import Variants

@@ -11,7 +11,7 @@ import pytest
 from tarx_toollog.export.options import ExportOptions
 from tarx_toollog.export.pipeline import run_export
 from tarx_toollog.export.report import ExportReport
-from tarx_toollog.replay.freeze import build
+from tarx_toollog.replay.suites.freeze import build
 from tarx_toollog.store.filters import Filters
 from tarx_toollog.store.log import ToolLog
 from tests.unit.cli.samples import TOOLS, Chat, call, good_chat, run, tool, write_log

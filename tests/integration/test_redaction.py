@@ -13,9 +13,9 @@ from tarx_toollog import ToolLog, ToolLogMiddleware, ToolLogProxy, tool_executio
 from tarx_toollog.capture.recorder import recorder_for
 from tarx_toollog.config import Settings
 from tarx_toollog.model import Exchange
-from tarx_toollog.replay.asking import Overrides
-from tarx_toollog.replay.freeze import build
-from tarx_toollog.replay.runner import RunRequest, replay
+from tarx_toollog.replay.running.asking import Overrides
+from tarx_toollog.replay.running.runner import RunRequest, replay
+from tarx_toollog.replay.suites.freeze import build
 from tests.support.asgi import outcomes, query, recording
 from tests.support.builders import TOOLS, assistant, call, exchange, user
 from tests.support.redaction import (

@@ -10,12 +10,12 @@ import pytest
 from starlette.responses import Response
 
 from tarx_toollog.errors import ConfigError, NothingMatchedError
-from tarx_toollog.replay.asking import Overrides
-from tarx_toollog.replay.freeze import build
-from tarx_toollog.replay.report import build_report, trial_rows
-from tarx_toollog.replay.runner import RunRequest, replay
+from tarx_toollog.replay.reports.report import build_report, trial_rows
+from tarx_toollog.replay.reports.text_report import report_text
+from tarx_toollog.replay.running.asking import Overrides
+from tarx_toollog.replay.running.runner import RunRequest, replay
 from tarx_toollog.replay.scoring import score_run
-from tarx_toollog.replay.text_report import report_text
+from tarx_toollog.replay.suites.freeze import build
 from tarx_toollog.store.log import ToolLog
 from tarx_toollog.wire.decode import decode
 from tests.support.captures import chat_captures, load_raw

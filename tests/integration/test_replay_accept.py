@@ -8,13 +8,13 @@ import pytest
 
 from tarx_toollog.cli.replay_suites import accept as accept_command
 from tarx_toollog.errors import ConfigError, NothingMatchedError
-from tarx_toollog.replay.accepting import accept
-from tarx_toollog.replay.asking import Overrides
-from tarx_toollog.replay.freeze import build
 from tarx_toollog.replay.matching import Call
 from tarx_toollog.replay.overlay import accepted_overlay
-from tarx_toollog.replay.runner import RunRequest, replay
+from tarx_toollog.replay.running.asking import Overrides
+from tarx_toollog.replay.running.runner import RunRequest, replay
 from tarx_toollog.replay.scoring import scenarios_of, score_run
+from tarx_toollog.replay.suites.accepting import accept
+from tarx_toollog.replay.suites.freeze import build
 from tarx_toollog.store.labels import ASK, Labels
 from tarx_toollog.store.log import ToolLog
 from tarx_toollog.store.replays import CLOSED_LOOP, Replays

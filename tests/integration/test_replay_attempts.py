@@ -4,12 +4,12 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from tarx_toollog.replay.asking import Overrides
-from tarx_toollog.replay.details import details
-from tarx_toollog.replay.freeze import build
-from tarx_toollog.replay.report import build_report
-from tarx_toollog.replay.runner import RunRequest, replay
-from tarx_toollog.replay.text_report import report_text
+from tarx_toollog.replay.reports.details import details
+from tarx_toollog.replay.reports.report import build_report
+from tarx_toollog.replay.reports.text_report import report_text
+from tarx_toollog.replay.running.asking import Overrides
+from tarx_toollog.replay.running.runner import RunRequest, replay
+from tarx_toollog.replay.suites.freeze import build
 from tarx_toollog.store.log import ToolLog
 from tests.integration.test_replay import CHAIN
 from tests.unit.cli.samples import run

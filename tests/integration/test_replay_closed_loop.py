@@ -10,14 +10,14 @@ import pytest
 from starlette.responses import JSONResponse, Response
 
 from tarx_toollog.errors import EndpointError
-from tarx_toollog.replay.asking import Overrides
-from tarx_toollog.replay.course import LoopOptions
-from tarx_toollog.replay.endpoint import Patience
-from tarx_toollog.replay.freeze import stored
-from tarx_toollog.replay.recorded import RECORDED
-from tarx_toollog.replay.runner import RunRequest, replay
+from tarx_toollog.replay.running.asking import Overrides
+from tarx_toollog.replay.running.endpoint import Patience
+from tarx_toollog.replay.running.recorded import RECORDED
+from tarx_toollog.replay.running.runner import RunRequest, replay
 from tarx_toollog.replay.scenario import Scenario
 from tarx_toollog.replay.scoring import score_run
+from tarx_toollog.replay.suites.freeze import stored
+from tarx_toollog.replay.turns.course import LoopOptions
 from tarx_toollog.store.log import ToolLog
 from tarx_toollog.store.replays import CLOSED_LOOP, Replays, TrialRow
 from tarx_toollog.store.suites import Suites

@@ -12,14 +12,14 @@ import pytest
 from starlette.responses import JSONResponse, Response
 
 from tarx_toollog.errors import EndpointError
-from tarx_toollog.replay.asking import Overrides
-from tarx_toollog.replay.endpoint import Patience
-from tarx_toollog.replay.freeze import stored
-from tarx_toollog.replay.history import History
-from tarx_toollog.replay.report import build_report
-from tarx_toollog.replay.runner import RunRequest, replay
+from tarx_toollog.replay.reports.report import build_report
+from tarx_toollog.replay.reports.text_report import report_text
+from tarx_toollog.replay.running.asking import Overrides
+from tarx_toollog.replay.running.endpoint import Patience
+from tarx_toollog.replay.running.history import History
+from tarx_toollog.replay.running.runner import RunRequest, replay
 from tarx_toollog.replay.scenario import Scenario
-from tarx_toollog.replay.text_report import report_text
+from tarx_toollog.replay.suites.freeze import stored
 from tarx_toollog.store.log import ToolLog
 from tarx_toollog.store.replays import Replays, TrialRow
 from tarx_toollog.store.suites import Suites

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from statsmodels.stats.proportion import proportion_confint  # type: ignore[import-untyped]
 
-from tarx_toollog.replay.freeze import build
-from tarx_toollog.replay.runner import replay
+from tarx_toollog.replay.running.runner import replay
+from tarx_toollog.replay.suites.freeze import build
 from tarx_toollog.store.log import ToolLog
 from tarx_toollog.store.replays import Replays
 from tests.integration.test_replay import CHAIN, request

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tarx_toollog.errors import ConfigError, EndpointError
-from tarx_toollog.replay.asking import Overrides
-from tarx_toollog.replay.report import build_report
-from tarx_toollog.replay.runner import RunRequest, planned, replay
-from tarx_toollog.replay.server import SEED, Pace
+from tarx_toollog.replay.reports.report import build_report
+from tarx_toollog.replay.running.asking import Overrides
+from tarx_toollog.replay.running.runner import RunRequest, planned, replay
+from tarx_toollog.replay.running.server import SEED, Pace
 from tarx_toollog.store.log import ToolLog
 from tarx_toollog.store.replays import CLOSED_LOOP, Replays
 from tests.support.faulty_model import PROPS, Answering, answering, like_llama, scripted, send
@@ -21,7 +21,7 @@ from tests.unit.cli.samples import run
 from tests.unit.replay.support import Json, calling, fake_model, last_user, results_since
 
 if TYPE_CHECKING:
-    from tarx_toollog.replay.tally import Progress
+    from tarx_toollog.replay.running.tally import Progress
 
 KEY = "s3cret-kEy-0123456789"
 

@@ -10,11 +10,11 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from tarx_toollog.replay.details import StepDetail, confusion, details
-from tarx_toollog.replay.freeze import build
-from tarx_toollog.replay.report import build_report
-from tarx_toollog.replay.report_html import report_html
-from tarx_toollog.replay.runner import replay
+from tarx_toollog.replay.reports.details import StepDetail, confusion, details
+from tarx_toollog.replay.reports.report import build_report
+from tarx_toollog.replay.reports.report_html import report_html
+from tarx_toollog.replay.running.runner import replay
+from tarx_toollog.replay.suites.freeze import build
 from tarx_toollog.store.log import ToolLog
 from tests.integration.test_replay import CHAIN, request
 from tests.unit.cli.samples import run

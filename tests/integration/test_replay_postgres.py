@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tarx_toollog.replay.runner import replay
+from tarx_toollog.replay.running.runner import replay
 from tarx_toollog.store.log import ToolLog
 from tarx_toollog.store.replays import Replays
 from tarx_toollog.store.work import Unit, UnitKey, WorkUnits

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from starlette.responses import JSONResponse, Response
 
-from tarx_toollog.replay.freeze import build
+from tarx_toollog.replay.suites.freeze import build
 from tarx_toollog.store.filters import Filters
 from tarx_toollog.store.log import ToolLog
 from tarx_toollog.store.splits import SPLITS, bucket_of, split_of_bucket

@@ -10,9 +10,9 @@ from tarx_toollog.cli.labels import group as labels_group
 from tarx_toollog.cli.replay_suites import build as build_command
 from tarx_toollog.cli.replay_suites import lint as lint_command
 from tarx_toollog.errors import ConfigError, NothingMatchedError
-from tarx_toollog.replay.freeze import build
-from tarx_toollog.replay.label_queue import RUNS_DISAGREE, queue
 from tarx_toollog.replay.scenario import Scenario
+from tarx_toollog.replay.suites.freeze import build
+from tarx_toollog.replay.suites.label_queue import RUNS_DISAGREE, queue
 from tarx_toollog.store.labels import ASK, Labels
 from tarx_toollog.store.log import ToolLog
 from tarx_toollog.store.suites import Suites

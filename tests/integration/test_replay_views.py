@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tarx_toollog.replay.report import build_report
+from tarx_toollog.replay.reports.report import build_report
 from tarx_toollog.store.log import ToolLog
 from tarx_toollog.store.replay_views import REPLAY_VIEWS
 from tarx_toollog.store.replays import Replays, ScoreRow

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from tarx_toollog.errors import ConfigError, EndpointError
-from tarx_toollog.replay.report import build_report
-from tarx_toollog.replay.runner import RunRequest, replay, replay_async
-from tarx_toollog.replay.server import Pace
-from tarx_toollog.replay.tally import Progress
-from tarx_toollog.replay.work import is_gone, this_worker
+from tarx_toollog.replay.reports.report import build_report
+from tarx_toollog.replay.running.runner import RunRequest, replay, replay_async
+from tarx_toollog.replay.running.server import Pace
+from tarx_toollog.replay.running.tally import Progress
+from tarx_toollog.replay.running.work import is_gone, this_worker
 from tarx_toollog.store.log import ToolLog
 from tarx_toollog.store.replays import LOST, Replays
 from tarx_toollog.store.work import LEASE

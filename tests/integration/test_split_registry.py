@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tarx_toollog.errors import ConfigError, NothingMatchedError
-from tarx_toollog.replay.freeze import build
 from tarx_toollog.replay.scenario import Scenario
+from tarx_toollog.replay.suites.freeze import build
 from tarx_toollog.store import queries
 from tarx_toollog.store.filters import Filters
 from tarx_toollog.store.log import ToolLog

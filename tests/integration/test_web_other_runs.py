@@ -8,9 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tarx_toollog.replay.asking import Overrides
-from tarx_toollog.replay.freeze import build
-from tarx_toollog.replay.runner import RunRequest, replay
+from tarx_toollog.replay.running.asking import Overrides
+from tarx_toollog.replay.running.runner import RunRequest, replay
+from tarx_toollog.replay.suites.freeze import build
 from tarx_toollog.store.log import ToolLog
 from tarx_toollog.store.replays import CLOSED_LOOP
 from tests.support.web_pages import CALLS, chain, served_pages

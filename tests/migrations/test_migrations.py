@@ -14,9 +14,9 @@ from alembic.script import ScriptDirectory
 from tarx_toollog import ToolLog
 from tarx_toollog.config import Settings
 from tarx_toollog.errors import ConfigError, SchemaOutdatedError, SchemaTooNewError, StoreError
-from tarx_toollog.replay.asking import Overrides
-from tarx_toollog.replay.report import build_report
-from tarx_toollog.replay.runner import RunRequest, replay
+from tarx_toollog.replay.reports.report import build_report
+from tarx_toollog.replay.running.asking import Overrides
+from tarx_toollog.replay.running.runner import RunRequest, replay
 from tarx_toollog.replay.scenario import Scenario
 from tarx_toollog.store import migrate
 from tarx_toollog.store.engine import writer_engine

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tarx_toollog.errors import NothingMatchedError
-from tarx_toollog.replay.asking import Overrides
-from tarx_toollog.replay.freeze import build
-from tarx_toollog.replay.report import build_report
-from tarx_toollog.replay.runner import RunRequest, replay
+from tarx_toollog.replay.reports.report import build_report
+from tarx_toollog.replay.running.asking import Overrides
+from tarx_toollog.replay.running.runner import RunRequest, replay
 from tarx_toollog.replay.scenario import CORRECTED, Scenario
+from tarx_toollog.replay.suites.freeze import build
 from tarx_toollog.store.log import ToolLog
 from tarx_toollog.store.replays import Replays
 from tarx_toollog.store.suites import Suites

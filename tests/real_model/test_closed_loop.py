@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from examples.workbench_app import TOOLS
-from tarx_toollog.replay.asking import Overrides
-from tarx_toollog.replay.course import LoopOptions
-from tarx_toollog.replay.freeze import stored
 from tarx_toollog.replay.matching import Rule
-from tarx_toollog.replay.runner import RunRequest, replay
+from tarx_toollog.replay.running.asking import Overrides
+from tarx_toollog.replay.running.runner import RunRequest, replay
+from tarx_toollog.replay.running.server import Pace
 from tarx_toollog.replay.scenario import GOLD, Scenario
-from tarx_toollog.replay.server import Pace
+from tarx_toollog.replay.suites.freeze import stored
+from tarx_toollog.replay.turns.course import LoopOptions
 from tarx_toollog.store.log import ToolLog
 from tarx_toollog.store.replays import CLOSED_LOOP, Replays, ScoreRow
 from tarx_toollog.store.suites import Suites

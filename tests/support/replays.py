@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tarx_toollog.replay.asking import Overrides
-from tarx_toollog.replay.endpoint import Patience
-from tarx_toollog.replay.freeze import build
-from tarx_toollog.replay.report import Report, build_report, trial_rows
-from tarx_toollog.replay.runner import RunRequest
+from tarx_toollog.replay.reports.report import Report, build_report, trial_rows
+from tarx_toollog.replay.running.asking import Overrides
+from tarx_toollog.replay.running.endpoint import Patience
+from tarx_toollog.replay.running.runner import RunRequest
+from tarx_toollog.replay.suites.freeze import build
 from tarx_toollog.store.log import ToolLog
 from tests.unit.replay.support import EVERY_SPLIT, Chat, Json, calling, last_user, results_since, saying
 

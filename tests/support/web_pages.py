@@ -12,9 +12,9 @@ import uvicorn
 from starlette.responses import Response
 
 from tarx_toollog.config import Settings
-from tarx_toollog.replay.asking import Overrides
-from tarx_toollog.replay.freeze import build
-from tarx_toollog.replay.runner import RunRequest, replay
+from tarx_toollog.replay.running.asking import Overrides
+from tarx_toollog.replay.running.runner import RunRequest, replay
+from tarx_toollog.replay.suites.freeze import build
 from tarx_toollog.store.log import ToolLog
 from tarx_toollog.web.app import create_app
 from tarx_toollog.web.guard import Access

@@ -126,7 +126,7 @@ def queue_(app: App, tag: str | None, filters: Filters, output: Output) -> None:
     \b
     toollog labels queue --tag may
     """
-    from tarx_toollog.replay.label_queue import queue
+    from tarx_toollog.replay.suites.label_queue import queue
 
     with app.log() as log:
         rows = [entry.to_json() for entry in queue(log, filters, tag)]

@@ -10,7 +10,7 @@ from tarx_toollog.cli.replay_probe import probe
 from tarx_toollog.cli.replay_report import compare, gate, report
 from tarx_toollog.cli.replay_run import noise, run
 from tarx_toollog.cli.replay_suites import accept, build, lint
-from tarx_toollog.replay.report import trial_rows
+from tarx_toollog.replay.reports.report import trial_rows
 from tarx_toollog.replay.scoring import score_run
 from tarx_toollog.store.replays import Replays
 from tarx_toollog.store.suites import Suites

@@ -21,9 +21,9 @@ from tarx_toollog.replay.probes.levels import MARGIN
 from tarx_toollog.replay.probes.tools import LEVELS
 
 if TYPE_CHECKING:
-    from tarx_toollog.replay.asking import Overrides
-    from tarx_toollog.replay.endpoint import Patience
     from tarx_toollog.replay.probes.identity.questions import Question
+    from tarx_toollog.replay.running.asking import Overrides
+    from tarx_toollog.replay.running.endpoint import Patience
     from tarx_toollog.store.log import ToolLog
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -48,14 +48,14 @@ class _Target:
     @property
     def patience(self) -> "Patience":
         """How long to wait for the server."""
-        from tarx_toollog.replay.endpoint import Patience
+        from tarx_toollog.replay.running.endpoint import Patience
 
         return Patience(retries=self.retries)
 
     @property
     def overrides(self) -> "Overrides":
         """What is sent along."""
-        from tarx_toollog.replay.asking import Overrides
+        from tarx_toollog.replay.running.asking import Overrides
 
         return Overrides(self.model or "", self.temperature, self.seed, extra_body=json_object(self.extra_body))
 
@@ -265,8 +265,8 @@ def _held_out(path: Path, name: str, author: str | None) -> "tuple[Question, ...
     from tarx_toollog.export.sources.identity_file import IdentityNames, read_identity
     from tarx_toollog.export.sources.jsonl_input import Intake
     from tarx_toollog.export.splitting import split_of_name
-    from tarx_toollog.replay.probes.identity.judging import TextCheck
     from tarx_toollog.replay.probes.identity.questions import Question, answerable
+    from tarx_toollog.replay.scorers.identity.judging import TextCheck
 
     rows = read_identity(path, IdentityNames(name, author), Intake(path.name))
     kept = [row for row in rows if row.system is None and split_of_name(row.cluster) == "eval"]
@@ -279,7 +279,7 @@ def _held_out(path: Path, name: str, author: str | None) -> "tuple[Question, ...
 
 def _asked(app: App, log: "ToolLog", target: _Target, freeze: Callable[[], str]) -> str:
     """Ask what is to be asked, and return the name of the run."""
-    from tarx_toollog.replay.runner import RunRequest, replay
+    from tarx_toollog.replay.running.runner import RunRequest, replay
     from tarx_toollog.store.replays import Replays
 
     if target.resume is not None:

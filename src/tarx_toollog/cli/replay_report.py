@@ -8,15 +8,15 @@ from tarx_toollog.cli import exits
 from tarx_toollog.cli.app import App, pass_app
 from tarx_toollog.cli.options import json_option
 from tarx_toollog.cli.output import Output, emit_object
-from tarx_toollog.replay.comparison import MARGIN, compare_runs
-from tarx_toollog.replay.comparison_text import comparison_text
-from tarx_toollog.replay.details import details
-from tarx_toollog.replay.gate import MIN_ACCURACY, gate_run
-from tarx_toollog.replay.gate_text import gate_text
-from tarx_toollog.replay.pages import write_pages
-from tarx_toollog.replay.report import build_report
+from tarx_toollog.replay.reports.comparison import MARGIN, compare_runs
+from tarx_toollog.replay.reports.comparison_text import comparison_text
+from tarx_toollog.replay.reports.details import details
+from tarx_toollog.replay.reports.gate import MIN_ACCURACY, gate_run
+from tarx_toollog.replay.reports.gate_text import gate_text
+from tarx_toollog.replay.reports.pages import write_pages
+from tarx_toollog.replay.reports.report import build_report
+from tarx_toollog.replay.reports.text_report import report_text
 from tarx_toollog.replay.statistics.proportion import DEFAULT_CONFIDENCE
-from tarx_toollog.replay.text_report import report_text
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 

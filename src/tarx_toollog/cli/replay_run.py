@@ -15,19 +15,19 @@ from tarx_toollog.cli.output import Output, emit_object
 from tarx_toollog.cli.progress import Progress
 from tarx_toollog.cli.replay_files import writable
 from tarx_toollog.errors import ConfigError
-from tarx_toollog.replay.asking import Overrides
-from tarx_toollog.replay.history import History
-from tarx_toollog.replay.report import build_report
+from tarx_toollog.replay.reports.report import build_report
+from tarx_toollog.replay.reports.text_report import report_text, share_text
 from tarx_toollog.replay.results import SIMULATORS, Effect
-from tarx_toollog.replay.server import Pace
-from tarx_toollog.replay.text_report import report_text, share_text
+from tarx_toollog.replay.running.asking import Overrides
+from tarx_toollog.replay.running.history import History
+from tarx_toollog.replay.running.server import Pace
 from tarx_toollog.store.replays import CLOSED_LOOP, TEACHER_FORCED
 
 if TYPE_CHECKING:
-    from tarx_toollog.replay.course import LoopOptions
-    from tarx_toollog.replay.runner import RunRequest
-    from tarx_toollog.replay.tally import Progress as RunProgress
-    from tarx_toollog.replay.work import Estimate
+    from tarx_toollog.replay.running.runner import RunRequest
+    from tarx_toollog.replay.running.tally import Progress as RunProgress
+    from tarx_toollog.replay.running.work import Estimate
+    from tarx_toollog.replay.turns.course import LoopOptions
 
 _MODES = {"teacher-forced": TEACHER_FORCED, "closed-loop": CLOSED_LOOP}
 _NO_SIMULATORS = "none"
@@ -127,7 +127,7 @@ def run(app: App, /, as_json: bool, dry_run: bool, **options: Any) -> int:
     toollog replay run may --endpoint recorded: --model log
     toollog replay run --resume may-qwen2.5-7b-20260601-101500
     """
-    from tarx_toollog.replay.runner import planned, replay
+    from tarx_toollog.replay.running.runner import planned, replay
 
     request = _request(**options)
     if dry_run and request.resume:
@@ -164,9 +164,9 @@ def noise(app: App, name: str, share: float, as_json: bool) -> None:
     \b
     toollog replay noise base
     """
-    from tarx_toollog.replay.noise import asked_again, noise_text
-    from tarx_toollog.replay.noise import noise as noise_of
-    from tarx_toollog.replay.runner import replay
+    from tarx_toollog.replay.running.noise import asked_again, noise_text
+    from tarx_toollog.replay.running.noise import noise as noise_of
+    from tarx_toollog.replay.running.runner import replay
 
     with writable(app) as log:
         request = asked_again(log, name, share)
@@ -177,8 +177,8 @@ def noise(app: App, name: str, share: float, as_json: bool) -> None:
 
 
 def _request(tag: str | None, resume: str | None, retries: int, **options: Any) -> "RunRequest":
-    from tarx_toollog.replay.endpoint import Patience
-    from tarx_toollog.replay.runner import RunRequest
+    from tarx_toollog.replay.running.endpoint import Patience
+    from tarx_toollog.replay.running.runner import RunRequest
 
     patience, endpoints = Patience(retries=retries), options["endpoints"]
     shared = {name: options[name] for name in ("concurrency", "api_key_env")}
@@ -206,7 +206,7 @@ def _request(tag: str | None, resume: str | None, retries: int, **options: Any) 
 
 
 def _loop(options: Mapping[str, Any]) -> "LoopOptions":
-    from tarx_toollog.replay.course import LoopOptions
+    from tarx_toollog.replay.turns.course import LoopOptions
 
     plain = LoopOptions()
     wanted = tuple(options["simulators"]) or plain.simulators

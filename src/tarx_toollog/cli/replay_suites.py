@@ -10,13 +10,13 @@ from tarx_toollog.cli.options import COUNT, filter_options, json_option
 from tarx_toollog.cli.output import Output, emit_object
 from tarx_toollog.cli.replay_files import writable
 from tarx_toollog.errors import CheckFailedError
-from tarx_toollog.replay.build_report import BuildReport
-from tarx_toollog.replay.freeze import REASONS
-from tarx_toollog.replay.freeze import build as build_suite
-from tarx_toollog.replay.label_lint import CODES, LintReport
-from tarx_toollog.replay.label_lint import lint as lint_scenarios
 from tarx_toollog.replay.matching.rules import NO_RULES, load_rules
 from tarx_toollog.replay.scenario import BRONZE, CORRECTED, GOLD, SILVER, Scenario
+from tarx_toollog.replay.suites.build_report import BuildReport
+from tarx_toollog.replay.suites.freeze import REASONS
+from tarx_toollog.replay.suites.freeze import build as build_suite
+from tarx_toollog.replay.suites.label_lint import CODES, LintReport
+from tarx_toollog.replay.suites.label_lint import lint as lint_scenarios
 from tarx_toollog.store.accepted import Accepted
 from tarx_toollog.store.filters import Filters
 from tarx_toollog.store.labels import Labels
@@ -110,7 +110,7 @@ def accept(
     toollog replay accept 0199a3
     toollog replay accept --run base --scenario 0199b7 --step 2 --comment "another word for it"
     """
-    from tarx_toollog.replay.accepting import accept as accept_answer
+    from tarx_toollog.replay.suites.accepting import accept as accept_answer
 
     by_place = (run_name, scenario_uid, step_no)
     if (exchange is None) == (None in by_place) or (exchange is not None and any(by_place)):

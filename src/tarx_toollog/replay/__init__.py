@@ -1,6 +1,6 @@
 """Replay: tests frozen from logged turns, put to a model again, scored and counted.
 
-``scenario`` freezes, ``runner`` asks, ``scoring`` judges, ``report`` counts. ``matching`` and ``statistics``
-are pure. Asking and judging are separate: what a model answered is stored as an exchange like any other, and
-can be scored again when a scorer changes.
+``suites`` freezes ``scenario``s, ``running`` asks, ``scoring`` judges by ``scorers`` (``turns`` where the model goes
+its own way), ``reports`` counts. ``matching`` compares calls, ``statistics`` has the formulas, ``results`` answers in
+the place of tools, ``probes`` changes one thing, ``files`` and ``bfcl`` speak to other tools.
 """

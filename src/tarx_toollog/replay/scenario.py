@@ -101,7 +101,7 @@ class ScenarioStep:
     asks: bool = False
     """Whether it should ask the user for what is missing, and call nothing before; then nothing is ``expected``."""
     text_check: Mapping[str, Any] = field(default_factory=dict)
-    """What an answer in text has to say (``probes.identity``); empty: any text will do."""
+    """What an answer in text has to say (``scorers.identity``); empty: any text will do."""
     tier: str | None = None
     """Trust in this expectation; None: that in the scenario."""
 

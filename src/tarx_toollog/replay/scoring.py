@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tarx_toollog.replay.course import LoopOptions
 from tarx_toollog.replay.overlay import Overlay, overlay
 from tarx_toollog.replay.scenario import Scenario, ScenarioStep
 from tarx_toollog.replay.scorers import SCORERS, Evidence
-from tarx_toollog.replay.turn_scoring import CHAIN, score_turns
+from tarx_toollog.replay.turns.course import LoopOptions
+from tarx_toollog.replay.turns.turn_scoring import CHAIN, score_turns
 from tarx_toollog.store.accepted import Accepted, AskedTrial
 from tarx_toollog.store.replays import CLOSED_LOOP, Answer, Replays, RunRow, ScoreRow, TrialRow
 from tarx_toollog.store.suites import ScenarioRow, Suites

@@ -14,8 +14,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from tarx_toollog.config import Settings
-from tarx_toollog.replay.drawing import interval_bar, survival_curve
-from tarx_toollog.replay.text_report import share_text
+from tarx_toollog.replay.reports.drawing import interval_bar, survival_curve
+from tarx_toollog.replay.reports.text_report import share_text
 from tarx_toollog.store.engine import store_errors
 from tarx_toollog.store.log import ToolLog
 from tarx_toollog.web import addresses

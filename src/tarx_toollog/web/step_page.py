@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tarx_toollog.errors import NothingMatchedError
-from tarx_toollog.replay.chains import PROFILES, TURN_PROFILES, TURN_VERDICT, VERDICT
 from tarx_toollog.replay.overlay import overlay
+from tarx_toollog.replay.reports.chains import PROFILES, TURN_PROFILES, TURN_VERDICT, VERDICT
 from tarx_toollog.replay.scenario import Scenario, ScenarioStep
 from tarx_toollog.replay.scorers import Evidence
 from tarx_toollog.replay.scorers.findings import CODES

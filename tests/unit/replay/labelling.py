@@ -7,10 +7,10 @@ import pytest
 
 from tarx_toollog.cli import exits
 from tarx_toollog.cli.app import App
-from tarx_toollog.replay.asking import Overrides
-from tarx_toollog.replay.freeze import Turn, read_turns
-from tarx_toollog.replay.runner import RunRequest, replay
+from tarx_toollog.replay.running.asking import Overrides
+from tarx_toollog.replay.running.runner import RunRequest, replay
 from tarx_toollog.replay.scenario import Scenario, ScenarioStep
+from tarx_toollog.replay.suites.freeze import Turn, read_turns
 from tarx_toollog.store.labels import EXPECTED, QUALITY, Labels, NewLabel
 from tarx_toollog.store.log import ToolLog
 from tarx_toollog.store.replays import Replays

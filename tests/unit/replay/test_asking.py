@@ -4,8 +4,8 @@ import pytest
 
 from tarx_toollog.errors import ConfigError
 from tarx_toollog.model import Exchange, Outcome, Response
-from tarx_toollog.replay.asking import Overrides, Verdict, request_body, verdict_on
-from tarx_toollog.replay.endpoint import base_url
+from tarx_toollog.replay.running.asking import Overrides, Verdict, request_body, verdict_on
+from tarx_toollog.replay.running.endpoint import base_url
 from tarx_toollog.replay.scenario import Recorded, ScenarioStep
 
 TOOL: dict[str, Any] = {"type": "function", "function": {"name": "recall"}}

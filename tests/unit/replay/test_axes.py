@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from tarx_toollog.replay import provenance
-from tarx_toollog.replay.axes import AXES, axes, bins
 from tarx_toollog.replay.matching import Call
 from tarx_toollog.replay.provenance import Origin, origins
+from tarx_toollog.replay.reports.axes import AXES, axes, bins
 from tarx_toollog.replay.scenario import Recorded, ScenarioStep
 from tests.unit.replay.support import TOOLS, calling, saying
 

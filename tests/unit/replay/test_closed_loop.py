@@ -15,12 +15,13 @@ from tarx_toollog.canonical import json_text
 from tarx_toollog.errors import ConfigError
 from tarx_toollog.ids import uuid7
 from tarx_toollog.model import Exchange, Outcome
-from tarx_toollog.replay.asking import Overrides, Verdict, request_body
-from tarx_toollog.replay.closed_loop import Decision, answer_of, ask_turn, can_loop
-from tarx_toollog.replay.course import LoopOptions
-from tarx_toollog.replay.recorded import recorded_exchange
+from tarx_toollog.replay.running.asking import Overrides, Verdict, request_body
+from tarx_toollog.replay.running.closed_loop import Decision, answer_of, ask_turn
+from tarx_toollog.replay.running.recorded import recorded_exchange
 from tarx_toollog.replay.scenario import Omitted, Scenario, ScenarioStep
-from tarx_toollog.replay.turn_scoring import judge_turn
+from tarx_toollog.replay.turns.course import LoopOptions
+from tarx_toollog.replay.turns.playable import can_loop
+from tarx_toollog.replay.turns.turn_scoring import judge_turn
 from tarx_toollog.wire.decode import decode
 from tarx_toollog.wire.raw import Begin, Chunk, End, RawExchange, ResponseStart
 from tests.unit.replay.support import Json, calling, completion, saying

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tarx_toollog.replay import clusters as module
-from tarx_toollog.replay.clusters import clusters
 from tarx_toollog.replay.matching import Call
 from tarx_toollog.replay.scenario import Recorded, Scenario, ScenarioStep
+from tarx_toollog.replay.suites import clusters as module
+from tarx_toollog.replay.suites.clusters import clusters
 
 LONG = "Please look up the order of the customer and tell me when exactly it is going to arrive at our office"
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tarx_toollog.replay.comparison import Comparison, compared
-from tarx_toollog.replay.comparison_text import comparison_text, verdict_text
-from tarx_toollog.replay.material import Material
+from tarx_toollog.replay.reports.comparison import Comparison, compared
+from tarx_toollog.replay.reports.comparison_text import comparison_text, verdict_text
+from tarx_toollog.replay.reports.material import Material
 from tests.unit.replay.test_report import RUN, of, scenario, trial
 
 BASE, TUNED = replace(RUN, name="base"), replace(RUN, name="tuned")

@@ -1,9 +1,9 @@
 import re
 from pathlib import Path
 
-from tarx_toollog.replay.freeze import REASONS
 from tarx_toollog.replay.scorers import SCORERS
 from tarx_toollog.replay.scorers.findings import CODES
+from tarx_toollog.replay.suites.freeze import REASONS
 
 TEXT = (Path(__file__).parents[3] / "docs" / "replay-reference.md").read_text("utf-8")
 

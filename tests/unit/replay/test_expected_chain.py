@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from tarx_toollog.replay.expected_chain import Chain, Expectation, Source, never_made
 from tarx_toollog.replay.scenario import Scenario
+from tarx_toollog.replay.turns.expected_chain import Chain, Expectation, Source, never_made
 from tests.unit.replay.turns import Logged, turn
 
 FIND = Logged("find_user", {"name": "Ann"}, '{"users": [{"id": "u-4711", "age": 7}]}')

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tarx_toollog.replay.frontier import chain_ends, frontier
+from tarx_toollog.replay.reports.frontier import chain_ends, frontier
 from tarx_toollog.replay.scenario import Omitted, Recorded, Scenario, ScenarioStep
 from tarx_toollog.replay.statistics.survival import survival
 

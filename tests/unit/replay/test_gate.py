@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from tarx_toollog.replay.gate import Gate, GateVerdict, gate_of
-from tarx_toollog.replay.gate_text import gate_text
-from tarx_toollog.replay.material import Material, Place
+from tarx_toollog.replay.reports.gate import Gate, GateVerdict, gate_of
+from tarx_toollog.replay.reports.gate_text import gate_text
+from tarx_toollog.replay.reports.material import Material, Place
 from tests.unit.replay.test_report import RUN, of, scenario, trial, turn
 
 CLOSED_LOOP = replace(RUN, mode="closed_loop")

@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from tarx_toollog.replay.asking import Overrides, question
-from tarx_toollog.replay.history import History, as_sent, bad_calls
+from tarx_toollog.replay.running.asking import Overrides, question
+from tarx_toollog.replay.running.history import History, as_sent, bad_calls
 from tarx_toollog.replay.scenario import Recorded, ScenarioStep
 
 Json = dict[str, Any]

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from tarx_toollog.replay.label_lint import ERROR, WARNING, lint
 from tarx_toollog.replay.matching import Call, Rule
 from tarx_toollog.replay.scenario import GOLD, Recorded, Scenario, ScenarioStep, TurnCall
+from tarx_toollog.replay.suites.label_lint import ERROR, WARNING, lint
 from tests.unit.replay.support import TOOLS, Json, tool
 
 ORDER: Json = tool(

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
 
-from tarx_toollog.replay import asking, endpoint, text_report
 from tarx_toollog.replay.matching import (
     Call,
     assignment,
@@ -20,6 +19,8 @@ from tarx_toollog.replay.matching import (
     text,
     values,
 )
+from tarx_toollog.replay.reports import text_report
+from tarx_toollog.replay.running import asking, endpoint
 from tarx_toollog.replay.scorers.base import is_right
 from tarx_toollog.replay.statistics import attempts, beta, paired, proportion, sequential, survival
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from tarx_toollog.replay.material import material
+from tarx_toollog.replay.reports.material import material
 from tarx_toollog.store.suites import ScenarioRow
 from tests.unit.replay.test_report import RUN, scenario, trial
 

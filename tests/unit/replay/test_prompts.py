@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from tarx_toollog.model import Exchange, Message, Outcome, Request, Response, Usage
-from tarx_toollog.replay.prompts import PromptCheck
+from tarx_toollog.replay.running.prompts import PromptCheck
 from tarx_toollog.store.asked import LoggedRequest
 from tarx_toollog.store.budget import BYTES_PER_TOKEN
 

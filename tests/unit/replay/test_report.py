@@ -4,10 +4,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from tarx_toollog.replay.matching import Call
-from tarx_toollog.replay.material import Material, Place
-from tarx_toollog.replay.report import Report, summarise
+from tarx_toollog.replay.reports.material import Material, Place
+from tarx_toollog.replay.reports.report import Report, summarise
+from tarx_toollog.replay.reports.text_report import report_text
 from tarx_toollog.replay.scenario import Omitted, Recorded, Scenario, ScenarioStep
-from tarx_toollog.replay.text_report import report_text
 from tarx_toollog.store.replays import Answer, RunRow, ScoreRow, TrialRow, TrialStatus
 
 RUN = RunRow(1, "u", "r", "t", "m", "http://x", "teacher_forced", {}, None, "finished", datetime.now(UTC), None)

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from tarx_toollog.errors import ConfigError
-from tarx_toollog.replay.freeze import build
 from tarx_toollog.replay.matching import Rule, compare_arguments
 from tarx_toollog.replay.matching.rules import RULES, load_rules
 from tarx_toollog.replay.scenario import Scenario
+from tarx_toollog.replay.suites.freeze import build
 from tarx_toollog.store.log import ToolLog
 from tarx_toollog.store.suites import Suites
 from tests.unit.cli.samples import run

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tarx_toollog.errors import ConfigError
-from tarx_toollog.replay.sampling import (
+from tarx_toollog.replay.suites.sampling import (
     BAD_DECISION,
     FAILED_CALL,
     OK,

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from tarx_toollog.errors import ConfigError, NothingMatchedError, StoreError
-from tarx_toollog.replay.freeze import REASONS, Skipped, build, freeze
 from tarx_toollog.replay.matching import Call
-from tarx_toollog.replay.recorded import recorded_exchange
+from tarx_toollog.replay.running.recorded import recorded_exchange
 from tarx_toollog.replay.scenario import Recorded, Scenario, ScenarioStep
+from tarx_toollog.replay.suites.freeze import REASONS, Skipped, build, freeze
 from tarx_toollog.store.log import ToolLog
 from tarx_toollog.store.suites import Suites
 from tarx_toollog.wire.decode import decode

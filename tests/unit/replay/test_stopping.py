@@ -1,6 +1,6 @@
 import random
 
-from tarx_toollog.replay.stopping import Chain, Stopping
+from tarx_toollog.replay.running.stopping import Chain, Stopping
 from tarx_toollog.store.work import UnitKey
 
 BOUND = 0.7

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from tarx_toollog.replay.course import LoopOptions
 from tarx_toollog.replay.matching import Rule
 from tarx_toollog.replay.results import SIMULATORS, Recording, Simulated
-from tarx_toollog.replay.turn_scoring import judge_turn, score_turns
+from tarx_toollog.replay.turns.course import LoopOptions
+from tarx_toollog.replay.turns.turn_scoring import judge_turn, score_turns
 from tarx_toollog.store.replays import Answer, TrialRow
 from tests.unit.replay.turns import Logged, calls, code, found, judged, says, turn, values
 

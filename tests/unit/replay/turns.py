@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 from tarx_toollog.canonical import parse_arguments
 from tarx_toollog.model import LoggedCall, ToolCall
-from tarx_toollog.replay.course import LoopOptions
 from tarx_toollog.replay.matching import Call, Rules
 from tarx_toollog.replay.scenario import Recorded, Scenario, ScenarioStep, TurnCall
-from tarx_toollog.replay.turn_scoring import judge_turn
+from tarx_toollog.replay.turns.course import LoopOptions
+from tarx_toollog.replay.turns.turn_scoring import judge_turn
 from tarx_toollog.store.replays import Answer, ScoreRow
 from tarx_toollog.store.verdicts import judge_call
 from tarx_toollog.wire.openai_chat import tool_from_raw

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from tarx_toollog.errors import ConfigError, NothingMatchedError
 from tarx_toollog.replay.files import bfcl, bfcl_export, inspect_ai, ours, promptfoo
 from tarx_toollog.replay.files.lines import HINT, Entry, Placed, read_objects, write_lines
-from tarx_toollog.replay.freeze import stored
 from tarx_toollog.replay.scenario import Scenario
+from tarx_toollog.replay.suites.freeze import stored
 from tarx_toollog.store.suites import NewScenario, ScenarioRow, Suites
 
 if TYPE_CHECKING:

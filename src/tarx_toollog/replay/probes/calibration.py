@@ -11,12 +11,12 @@ from typing import Any
 
 from tarx_toollog.canonical import json_text
 from tarx_toollog.errors import ConfigError, EndpointError
-from tarx_toollog.replay.asking import Overrides, request_body
-from tarx_toollog.replay.endpoint import Endpoint, Patience, api_key_from, open_endpoint
 from tarx_toollog.replay.probes.context import Scale, prompt_chars
 from tarx_toollog.replay.probes.padding import Turn, size_of, without_system
+from tarx_toollog.replay.running.asking import Overrides, request_body
+from tarx_toollog.replay.running.endpoint import Endpoint, Patience, api_key_from, open_endpoint
+from tarx_toollog.replay.running.server import facts_for
 from tarx_toollog.replay.scenario import ScenarioStep
-from tarx_toollog.replay.server import facts_for
 from tarx_toollog.wire.decode import decode
 
 _SAMPLE = 4_000  # characters of padding that are counted

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tarx_toollog.errors import ConfigError, NothingMatchedError
-from tarx_toollog.replay.chains import VERDICT, is_right, judged_chains, judged_trials
-from tarx_toollog.replay.freeze import stored
-from tarx_toollog.replay.material import load
-from tarx_toollog.replay.report import MAX_INFRA_SHARE
+from tarx_toollog.replay.reports.chains import VERDICT, is_right, judged_chains, judged_trials
+from tarx_toollog.replay.reports.material import load
+from tarx_toollog.replay.reports.report import MAX_INFRA_SHARE
 from tarx_toollog.replay.scenario import Scenario, Variant
+from tarx_toollog.replay.suites.freeze import stored
 from tarx_toollog.store.replays import RunRow, TrialRow
 from tarx_toollog.store.suites import Suites, suite_hash
 

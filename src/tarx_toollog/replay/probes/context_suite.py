@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from tarx_toollog.errors import NothingMatchedError
-from tarx_toollog.replay.asking import Overrides
 from tarx_toollog.replay.probes.calibration import Server, scale_of
 from tarx_toollog.replay.probes.cases import originals, place
 from tarx_toollog.replay.probes.context import FILLS, PROBE, Spot, context_variants, spot
 from tarx_toollog.replay.probes.padding import logged_turns, neutral_turns
+from tarx_toollog.replay.running.asking import Overrides
 
 if TYPE_CHECKING:
     from tarx_toollog.store.log import ToolLog

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from tarx_toollog.replay.probes.context_report import MIN_KEPT, Cell, ContextReport
 from tarx_toollog.replay.probes.differences import difference_text
 from tarx_toollog.replay.probes.tools_report import header
-from tarx_toollog.replay.text_report import share_text
+from tarx_toollog.replay.reports.text_report import share_text
 
 
 def context_text(report: ContextReport) -> str:

@@ -10,11 +10,11 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from tarx_toollog.canonical import json_text
-from tarx_toollog.replay.history import bad_calls
 from tarx_toollog.replay.matching import Call
 from tarx_toollog.replay.probes.distractors import rank
 from tarx_toollog.replay.provenance import origins
-from tarx_toollog.replay.tiers import has_text
+from tarx_toollog.replay.running.history import bad_calls
+from tarx_toollog.replay.suites.tiers import has_text
 from tarx_toollog.store.filters import Filters
 
 if TYPE_CHECKING:

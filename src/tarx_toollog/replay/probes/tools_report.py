@@ -8,9 +8,9 @@ from tarx_toollog.replay.probes.cases import Case, Reading, by_original, read
 from tarx_toollog.replay.probes.differences import difference_text
 from tarx_toollog.replay.probes.levels import MARGIN, Ladder, Level, at, bar, ladder, points, share_of
 from tarx_toollog.replay.probes.tools import AS_IT_IS, KINDS, ORDER, PROBE, SHUFFLED
+from tarx_toollog.replay.reports.text_report import share_text
 from tarx_toollog.replay.scenario import offered_schemas
 from tarx_toollog.replay.statistics.proportion import Proportion
-from tarx_toollog.replay.text_report import share_text
 
 if TYPE_CHECKING:
     from tarx_toollog.store.log import ToolLog

@@ -4,9 +4,9 @@ A third party adds one through an entry point of the group ``tarx_toollog.scorer
 """
 
 from tarx_toollog.registry import Registry
-from tarx_toollog.replay.probes.identity.scorer import identity
 from tarx_toollog.replay.scorers.base import Evidence, Score, Scorer
 from tarx_toollog.replay.scorers.calls import arguments, arguments_strict, name, parse, schema
+from tarx_toollog.replay.scorers.identity.scorer import identity
 from tarx_toollog.replay.scorers.step import step, step_lenient, step_strict
 
 __all__ = ["SCORERS", "Evidence", "Score", "Scorer"]

@@ -16,7 +16,7 @@ from typing import Any
 
 from tarx_toollog.model import LoggedCall, Outcome
 from tarx_toollog.replay.matching import Call, Difference, Pair
-from tarx_toollog.replay.phrases import asks_back, is_refusal
+from tarx_toollog.replay.scorers.phrases import asks_back, is_refusal
 
 LEAKED = "leaked_text"
 """Origin of a call that the model wrote into its text, where no client would have run it."""

@@ -6,8 +6,8 @@ from typing import Any
 
 from tarx_toollog.canonical import canonical_json
 from tarx_toollog.replay.matching import Call, Rule
-from tarx_toollog.replay.phrases import has_question
 from tarx_toollog.replay.scorers.base import Evidence, Score
+from tarx_toollog.replay.scorers.phrases import has_question
 
 
 def step(evidence: Evidence) -> Score:

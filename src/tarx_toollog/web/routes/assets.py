@@ -13,7 +13,7 @@ def _text(package: str, name: str) -> bytes:
 
 
 # The style of the reports that are files comes first: what is drawn in both places looks the same.
-_STYLE = _text("tarx_toollog.replay", "report.css") + _text("tarx_toollog.web", "static/ui.css")
+_STYLE = _text("tarx_toollog.replay.reports", "report.css") + _text("tarx_toollog.web", "static/ui.css")
 _SCRIPT = _text("tarx_toollog.web", "static/ui.js")
 _ICON = _text("tarx_toollog.web", "static/icon.svg")
 

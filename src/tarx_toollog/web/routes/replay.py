@@ -6,13 +6,13 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse
 
 from tarx_toollog.errors import NothingMatchedError
-from tarx_toollog.replay.comparison import compare_runs
-from tarx_toollog.replay.comparison_text import verdict_text
 from tarx_toollog.replay.overlay import accepted_overlay
-from tarx_toollog.replay.report import build_report
+from tarx_toollog.replay.reports.comparison import compare_runs
+from tarx_toollog.replay.reports.comparison_text import verdict_text
+from tarx_toollog.replay.reports.report import build_report
+from tarx_toollog.replay.reports.text_report import tier_statement
 from tarx_toollog.replay.scenario import Scenario
 from tarx_toollog.replay.scorers.findings import CODES
-from tarx_toollog.replay.text_report import tier_statement
 from tarx_toollog.store.log import ToolLog
 from tarx_toollog.store.replay_steps import STATES, WRONG, ReplaySteps, StepFilter, Tally, TrialLine
 from tarx_toollog.store.replays import Replays, RunRow

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from tarx_toollog.errors import ConfigError
-from tarx_toollog.replay.accepting import accept
+from tarx_toollog.replay.suites.accepting import accept
 from tarx_toollog.web import addresses
 from tarx_toollog.web.forms import Form
 from tarx_toollog.web.routes.replay import MAX_INTEGER, Log, find_run

@@ -16,9 +16,9 @@ from tarx_toollog.export.sources.steps import LogOptions
 from tarx_toollog.export.sources.variants import variant_examples
 from tarx_toollog.ids import uuid7
 from tarx_toollog.replay import scenario as replay_scenario
-from tarx_toollog.replay.asking import Overrides, request_body
-from tarx_toollog.replay.freeze import build
+from tarx_toollog.replay.running.asking import Overrides, request_body
 from tarx_toollog.replay.scoring import judge_trial, scenarios_of
+from tarx_toollog.replay.suites.freeze import build
 from tarx_toollog.store.filters import Filters
 from tarx_toollog.store.replays import NewTrial, Replays, TrialStatus
 from tarx_toollog.store.schema import conversation, scenario, score

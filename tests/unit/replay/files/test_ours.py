@@ -11,9 +11,9 @@ from tarx_toollog.errors import ConfigError, NothingMatchedError
 from tarx_toollog.replay.files.lines import read_objects
 from tarx_toollog.replay.files.ours import scenario_of
 from tarx_toollog.replay.files.suites import export_set, import_file, place
-from tarx_toollog.replay.freeze import build, stored
 from tarx_toollog.replay.matching import Call, Rule
 from tarx_toollog.replay.scenario import SILVER, Scenario
+from tarx_toollog.replay.suites.freeze import build, stored
 from tarx_toollog.store.log import ToolLog
 from tarx_toollog.store.suites import NewScenario, Suites
 from tests.unit.cli.samples import run

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from tarx_toollog.errors import ConfigError
-from tarx_toollog.replay.probes.identity.judging import TextCheck, judge_text
-from tarx_toollog.replay.probes.identity.lexicon import VENDORS
-from tarx_toollog.replay.probes.identity.scorer import identity
 from tarx_toollog.replay.scenario import Recorded, ScenarioStep
 from tarx_toollog.replay.scorers import Evidence
+from tarx_toollog.replay.scorers.identity.judging import TextCheck, judge_text
+from tarx_toollog.replay.scorers.identity.lexicon import VENDORS
+from tarx_toollog.replay.scorers.identity.scorer import identity
 from tarx_toollog.store.replays import Answer
 
 TARX = TextCheck("TARX", "TARX Labs")

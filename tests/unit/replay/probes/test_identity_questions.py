@@ -10,9 +10,9 @@ from tarx_toollog.errors import ConfigError, NothingMatchedError
 from tarx_toollog.replay.matching import Call
 from tarx_toollog.replay.probes.cases import Original
 from tarx_toollog.replay.probes.identity.arms import Surroundings, identity_variants
-from tarx_toollog.replay.probes.identity.judging import TextCheck
 from tarx_toollog.replay.probes.identity.questions import Question, answerable, read_questions
 from tarx_toollog.replay.scenario import Recorded, Scenario, ScenarioStep
+from tarx_toollog.replay.scorers.identity.judging import TextCheck
 from tests.unit.replay.support import TOOLS, saying
 
 EXAMPLE = Path(__file__).parents[4] / "examples" / "local_model" / "identity_probes.jsonl"

@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 
 from tarx_toollog.replay.probes.context_report import MIN_KEPT
-from tarx_toollog.replay.probes.identity.judging import VERDICTS
 from tarx_toollog.replay.probes.levels import MARGIN
 from tarx_toollog.replay.probes.tools import LEVELS
+from tarx_toollog.replay.scorers.identity.judging import VERDICTS
 
 PAGE = (Path(__file__).parents[4] / "docs" / "probes.md").read_text("utf-8")
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tarx_toollog.replay import phrases
-from tarx_toollog.replay.phrases import asks_back, has_question, is_refusal
+from tarx_toollog.replay.scorers import phrases
+from tarx_toollog.replay.scorers.phrases import asks_back, has_question, is_refusal
 from tests.support.captures import CAPTURES
 
 WRITTEN = [json.loads(line) for line in (Path(__file__).parent / "answers.jsonl").read_text("utf-8").splitlines()]
@@ -87,7 +87,7 @@ def test_examples_in_the_docstrings_run() -> None:
 
 
 def test_every_phrase_of_a_refusal_has_a_denial_by_which_its_clause_is_found() -> None:
-    text = files("tarx_toollog.replay").joinpath("phrases.toml").read_text("utf-8")
+    text = files("tarx_toollog.replay.scorers").joinpath("phrases.toml").read_text("utf-8")
     dead = [
         phrase
         for language in tomllib.loads(text).values()

@@ -1,4 +1,4 @@
 """The probe of identity: does the model say who it is, whatever it is asked and whatever stands before?
 
-``judging`` says what an answer claims, from words alone; no model judges another. ``lexicon`` has the words.
+``scorers.identity`` says what an answer claims, from words alone; no model judges another.
 """

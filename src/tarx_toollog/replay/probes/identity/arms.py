@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from tarx_toollog.canonical import json_text
 from tarx_toollog.errors import ConfigError
-from tarx_toollog.replay.history import bad_calls
 from tarx_toollog.replay.probes.cases import Original
 from tarx_toollog.replay.probes.distractors import rank
-from tarx_toollog.replay.probes.identity.judging import TextCheck, judge_text
 from tarx_toollog.replay.probes.identity.questions import Question
 from tarx_toollog.replay.probes.padding import Messages, without_system
+from tarx_toollog.replay.running.history import bad_calls
 from tarx_toollog.replay.scenario import GOLD, Recorded, Scenario, ScenarioStep, Variant
+from tarx_toollog.replay.scorers.identity.judging import TextCheck, judge_text
 from tarx_toollog.store.filters import Filters
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import Any
 
 from tarx_toollog.canonical import InvalidJsonError, parse_json
 from tarx_toollog.errors import ConfigError, NothingMatchedError
-from tarx_toollog.replay.probes.identity.judging import TextCheck, judge_text
+from tarx_toollog.replay.scorers.identity.judging import TextCheck, judge_text
 
 _CHECKED = frozenset({"name", "maker", "must", "must_not", "facts", "allowed", "negative", "family", "lang"})
 _KEYS = _CHECKED | {"id", "question", "messages"}

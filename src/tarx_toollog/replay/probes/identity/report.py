@@ -10,8 +10,8 @@ from tarx_toollog.errors import ConfigError
 from tarx_toollog.replay.probes.cases import Case, Reading, by_original, read
 from tarx_toollog.replay.probes.differences import pairs_of
 from tarx_toollog.replay.probes.identity.arms import ARMS, FIRST, LATER, ORDINARY, PROBE, TOOL_USE, WITH, WITHOUT
-from tarx_toollog.replay.probes.identity.judging import Judgement, TextCheck, judge_text
 from tarx_toollog.replay.probes.levels import MARGIN, State, at, share_of, state_of, verdicts
+from tarx_toollog.replay.scorers.identity.judging import Judgement, TextCheck, judge_text
 from tarx_toollog.replay.statistics.paired import PairedDifference
 from tarx_toollog.replay.statistics.proportion import Case as Counted
 from tarx_toollog.replay.statistics.proportion import Proportion, clustered, wilson

@@ -7,7 +7,7 @@ from tarx_toollog.replay.probes.identity.arms import WITH
 from tarx_toollog.replay.probes.identity.report import Arm, IdentityReport
 from tarx_toollog.replay.probes.levels import bar, points
 from tarx_toollog.replay.probes.tools_report import header
-from tarx_toollog.replay.text_report import share_text
+from tarx_toollog.replay.reports.text_report import share_text
 
 _SHOWN = 5  # names of a distribution
 

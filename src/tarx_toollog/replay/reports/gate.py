@@ -1,0 +1,242 @@
+"""Is the model good enough? Three answers, because data may not be enough to say: PASS, FAIL, INCONCLUSIVE.
+
+PASS when the whole interval of the share of right chains lies at or above what is demanded, FAIL when it lies below,
+INCONCLUSIVE else. A gate with two answers decides by luck where the interval holds the bound. The gate is on chains,
+which is what a user sees: chains of three steps that are right in 85 of 100 cases have steps that are right in 95.
+
+Where somebody said what is right, only those chains count: what is merely logged says whether a model does as the
+logged one did. Turns of one conversation hang together, so conversations are the clusters of the interval. Chains that
+a closed loop left undetermined count as wrong for PASS, and as right for FAIL. A sequential gate may be looked at after
+every answer (``statistics.sequential``); there only one chain of each cluster counts, the first in the order of the
+run, because that interval takes cases to be independent.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from tarx_toollog.errors import ConfigError, NothingMatchedError
+from tarx_toollog.replay.reports.chains import PROFILES, STANDARD, Chains, judged_chains, labelled, only, share_of
+from tarx_toollog.replay.reports.material import Material, load
+from tarx_toollog.replay.reports.report import Report, summarise
+from tarx_toollog.replay.statistics.proportion import (
+    DEFAULT_CONFIDENCE,
+    Proportion,
+    cases_to_decide,
+    posterior_above,
+)
+from tarx_toollog.replay.statistics.sequential import any_time
+from tarx_toollog.store.replays import UNTIL, RunRow
+
+if TYPE_CHECKING:
+    from tarx_toollog.store.log import ToolLog
+
+FORMAT = 1
+"""Version of the JSON form."""
+MIN_ACCURACY = 0.85
+"""Of chains: below it, fine-tuning is worth it."""
+
+GateVerdict = Literal["pass", "fail", "inconclusive", "invalid"]
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """The share of right chains by one profile, and what it is at most and at least."""
+
+    chains: Proportion
+    """Of the chains of which somebody can say whether they are right."""
+    at_least: Proportion
+    """When all that are undetermined are wrong."""
+    at_most: Proportion
+    """When all of them are right."""
+
+    def verdict(self, min_accuracy: float) -> GateVerdict:
+        """Return what they say about a demand."""
+        if self.at_least.low >= min_accuracy:
+            return "pass"
+        return "fail" if self.at_most.high < min_accuracy else "inconclusive"
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What a run says about a demand."""
+
+    report: Report
+    min_accuracy: float
+    is_sequential: bool
+    tiers: Mapping[str, int]
+    """Chains that count, by tier."""
+    n_clusters: int
+    """Groups of chains that have nothing to do with each other."""
+    n_undetermined: int
+    profiles: Mapping[str, Shares]
+    """The same share under each profile of matching: strict, standard, lenient."""
+    deciding: tuple[str, ...]
+    """Scenarios whose chains are right under one profile and wrong under another."""
+    ignores_weights: bool = False
+    """Whether it counts all chains alike although they stand for different numbers of turns of the log."""
+
+    @property
+    def chains(self) -> Proportion:
+        """The share that the gate is on."""
+        return self.profiles[STANDARD].chains
+
+    @property
+    def verdict(self) -> GateVerdict:
+        """What the interval says; ``invalid`` when too many steps have no answer, which may not be by chance."""
+        if not self.report.is_valid:
+            return "invalid"
+        return self.profiles[STANDARD].verdict(self.min_accuracy)
+
+    @property
+    def depends_on_rules(self) -> bool:
+        """Whether another profile of matching would give another verdict."""
+        return len({shares.verdict(self.min_accuracy) for shares in self.profiles.values()}) > 1
+
+    @property
+    def probability(self) -> float:
+        """That the true share is what is demanded or more, for someone who knew nothing before (Jeffreys)."""
+        n = self.chains.n_effective or float(self.chains.denominator)
+        return posterior_above((self.chains.estimate or 0.0) * n, n, self.min_accuracy)
+
+    @property
+    def chains_to_decide(self) -> int | None:
+        """About how many chains more would decide, if the share and the design effect stayed; None: out of reach."""
+        if self.verdict != "inconclusive" or self.chains.estimate is None:
+            return None
+        needed = cases_to_decide(self.chains.estimate, self.min_accuracy, confidence=self.chains.confidence)
+        if needed is None:
+            return None
+        return max(1, round(needed * self.chains.design_effect) - self.chains.denominator)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all parts."""
+        return {
+            "format": FORMAT,
+            "run": self.report.run.name,
+            "tag": self.report.run.tag,
+            "model": self.report.run.model,
+            "verdict": self.verdict,
+            "min_accuracy": self.min_accuracy,
+            "sequential": self.is_sequential,
+            "kind": self.report.word,
+            "chains": self.chains.to_json(),
+            "undetermined": self.n_undetermined,
+            "at_least": self.profiles[STANDARD].at_least.to_json(),
+            "at_most": self.profiles[STANDARD].at_most.to_json(),
+            "profiles": {name: shares.chains.to_json() for name, shares in self.profiles.items()},
+            "depends_on_rules": self.depends_on_rules,
+            "deciding_scenarios": list(self.deciding),
+            "clusters": self.n_clusters,
+            "ignores_weights": self.ignores_weights,
+            "probability": self.probability,
+            "chains_to_decide": self.chains_to_decide,
+            "tiers": dict(self.tiers),
+        }
+
+
+def gate_run(
+    log: "ToolLog",
+    name: str,
+    *,
+    min_accuracy: float = MIN_ACCURACY,
+    confidence: float = DEFAULT_CONFIDENCE,
+    sequential: bool = False,
+) -> Gate:
+    """Hold a run against a demand.
+
+    Args:
+        log: The store.
+        name: Of the run, which may still be going on if the gate is sequential.
+        min_accuracy: Share of chains that have to be right.
+        confidence: Of the interval.
+        sequential: Use an interval that may be looked at after every answer.
+
+    Raises:
+        NothingMatchedError: There is no such run, or no chain that could be judged.
+        ConfigError: A share that is none; or a run that is not finished, and a gate that is not sequential.
+    """
+    return gate_of(load(log, name), min_accuracy=min_accuracy, confidence=confidence, sequential=sequential)
+
+
+def gate_of(
+    of: Material,
+    *,
+    min_accuracy: float = MIN_ACCURACY,
+    confidence: float = DEFAULT_CONFIDENCE,
+    sequential: bool = False,
+) -> Gate:
+    """Do what ``gate_run`` does. Pure."""
+    _require_shares(min_accuracy, confidence)
+    _require_one_look(of.run, min_accuracy, sequential=sequential)
+    counted = labelled(of) or of.scenarios.keys()
+    found = {profile: judged_chains(of, profile) for profile in PROFILES}
+    chains = only(found[STANDARD].if_undetermined_were(False), counted)
+    if not chains:
+        raise NothingMatchedError(
+            f"no chain of {of.run.name} could be judged", hint=f"`toollog replay report {of.run.name}` says why"
+        )
+    share = _Sharing(of, min_accuracy, confidence, sequential)
+    return Gate(
+        report=summarise(of),
+        min_accuracy=min_accuracy,
+        is_sequential=sequential,
+        tiers=dict(Counter(of.scenarios[key].tier for key in chains)),
+        n_clusters=len({of.places[key].cluster for key in chains}),
+        n_undetermined=sum(found[STANDARD].verdicts[key] is None for key in chains),
+        profiles={profile: share.of(each, counted) for profile, each in found.items() if each.verdicts},
+        deciding=tuple(_deciding(of, found.values(), counted)),
+        ignores_weights=sequential and len({of.places[key].weight for key in counted}) > 1,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Sharing:
+    """How a gate counts."""
+
+    material: Material
+    min_accuracy: float
+    confidence: float
+    is_sequential: bool
+
+    def of(self, chains: Chains, counted: Collection[int]) -> Shares:
+        known = (chains.determined, chains.if_undetermined_were(False), chains.if_undetermined_were(True))
+        return Shares(*(self._share(only(verdicts, counted)) for verdicts in known))
+
+    def _share(self, verdicts: Mapping[int, bool]) -> Proportion:
+        if not self.is_sequential:
+            return share_of(self.material, verdicts, confidence=self.confidence)
+        first: dict[str, bool] = {}
+        for key, place in self.material.places.items():  # in the order of the run
+            if key in verdicts:
+                first.setdefault(place.cluster, verdicts[key])
+        return any_time(sum(first.values()), len(first), expected=self.min_accuracy, confidence=self.confidence)
+
+
+def _deciding(of: Material, found: Iterable[Chains], counted: Collection[int]) -> Iterator[str]:
+    all_verdicts = [chains.verdicts for chains in found]
+    for key, place in of.places.items():
+        if key in counted and len({verdicts.get(key) for verdicts in all_verdicts}) > 1:
+            yield place.uid
+
+
+def _require_shares(min_accuracy: float, confidence: float) -> None:
+    for word, share in (("accuracy", min_accuracy), ("confidence", confidence)):
+        if not 0 < share < 1:
+            raise ConfigError(f"the {word} must lie between 0 and 1, not {share}", hint="0.85 is 85 of 100")
+
+
+def _require_one_look(run: RunRow, min_accuracy: float, *, sequential: bool) -> None:
+    """Refuse a gate that would be one look of several, and is not made for that."""
+    if run.status != "finished" and not sequential:
+        raise ConfigError(
+            f"{run.name} is {run.status}: what it has not been asked may fare otherwise",
+            hint=f"toollog replay run --resume {run.name}; or --sequential, which may look before the end",
+        )
+    until = run.params.get(UNTIL)
+    if until is not None and not (sequential and min_accuracy == until):
+        raise ConfigError(
+            f"{run.name} was to end as soon as {until:g} was clear: another look would err more often than it says",
+            hint=f"toollog replay gate {run.name} --sequential --min-accuracy {until:g}",
+        )

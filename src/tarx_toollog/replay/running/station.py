@@ -1,0 +1,108 @@
+"""One endpoint at work on a run: asks it with patience, and knows when it is gone."""
+
+import asyncio
+from typing import NamedTuple
+
+from tarx_toollog.canonical import json_text
+from tarx_toollog.model import Exchange
+from tarx_toollog.replay.running.asking import Judged, Overrides, Verdict, error_of, judged, question
+from tarx_toollog.replay.running.endpoint import Endpoint, Patience
+from tarx_toollog.replay.running.prompts import PromptCheck
+from tarx_toollog.replay.scenario import ScenarioStep
+from tarx_toollog.store.asked import LoggedRequest
+from tarx_toollog.store.work import Unit
+from tarx_toollog.wire.decode import decode
+
+_LOST_AFTER = 3  # units in a row that the network ate: the server is gone, not slow
+
+
+class Answered(NamedTuple):
+    """What came of one request."""
+
+    judged: Judged
+    exchange: Exchange
+
+    @property
+    def verdict(self) -> Verdict:
+        """What it means."""
+        return self.judged.verdict
+
+    @property
+    def error(self) -> str | None:
+        """What is kept with the trial: what went wrong, or a remark on what was sent."""
+        if self.verdict is Verdict.OK or self.judged.note is not None:
+            return self.judged.note
+        return error_of(self.exchange)
+
+
+class Station:
+    """An endpoint, and how it has fared in this run.
+
+    Args:
+        endpoint: The endpoint.
+        at_a_time: Requests at a time.
+        overrides: What replaces the logged parameters.
+        run_uid: The run.
+        patience: How long to wait for it.
+        prompts: Looks at the prompts of the run.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        at_a_time: int,
+        overrides: Overrides,
+        run_uid: str,
+        patience: Patience,
+        prompts: PromptCheck,
+    ) -> None:
+        self.at_a_time = at_a_time
+        self.is_lost = False
+        """Whether it will not be asked again."""
+        self.lost_units: list[Unit] = []
+        """The units that the network ate since it last answered."""
+        self._endpoint = endpoint
+        self._overrides = overrides
+        self._run_uid = run_uid
+        self._patience = patience
+        self._prompts = prompts
+
+    @property
+    def url(self) -> str:
+        """Its URL."""
+        return self._endpoint.url
+
+    async def ask(
+        self, step: ScenarioStep, attempt: int, logged: LoggedRequest | None, *, n_logged: int | None = None
+    ) -> Answered:
+        """Ask a step, again and again while the network or a loading server is in the way.
+
+        Args:
+            step: The step.
+            attempt: From 1.
+            logged: The same request in the log, where it is known.
+            n_logged: As for ``asking.question``.
+        """
+        asked = question(step, self._overrides.for_attempt(attempt), n_logged=n_logged)
+        body = json_text(asked.body).encode("utf-8")
+        wait_s = self._patience.first_wait_s
+        for left in range(self._patience.retries, -1, -1):
+            exchange = decode(await self._endpoint.ask(step, body, self._run_uid))
+            fault = self._prompts.fault(exchange, None if asked.changed else logged)
+            found = judged(exchange, asked, fault)
+            if found.verdict is not Verdict.INFRA_ERROR or not left:
+                break
+            await asyncio.sleep(wait_s)
+            wait_s *= 2
+        return Answered(found, exchange)
+
+    def note(self, unit: Unit, verdict: Verdict) -> None:
+        """Take note of how a unit ended; ``is_lost`` may be true afterwards."""
+        if verdict is Verdict.REFUSED:
+            self.lost_units.append(unit)
+            self.is_lost = True
+        elif verdict is Verdict.INFRA_ERROR:
+            self.lost_units.append(unit)
+            self.is_lost = self.is_lost or len(self.lost_units) >= _LOST_AFTER
+        else:
+            self.lost_units.clear()

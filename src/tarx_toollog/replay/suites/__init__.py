@@ -1,0 +1,1 @@
+"""Suites: which turns of the log become tests, what is expected of them, and what people say about that."""
