@@ -212,6 +212,7 @@ def show(model_url: str, model: str) -> None:
         off = {"lora": [{"id": 0, "scale": 0.0}], "max_tokens": 64}
         title = "Replay them with the base model: the same server, the adapter off"
         replay(title, "demo-base", model_url, model, "--extra-body", json.dumps(off))
+        toollog("The two beside each other", "replay", "compare", "demo-base", "demo-again")
         compare(model_url, model)
     print(f"""
 ── Where things are

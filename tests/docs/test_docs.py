@@ -19,6 +19,8 @@ from tarx_toollog.store.views import VIEWS
 ROOT = Path(__file__).parents[2]
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")]
 LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(?:#[^)]*)?\)")
+ANCHOR = re.compile(r"\[[^\]]*\]\(([^)#:\s]*)#([^)]+)\)")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
 def test_the_generated_pages_are_what_the_code_says() -> None:
@@ -32,6 +34,20 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
     targets = [target for target in LINK.findall(page.read_text("utf-8")) if not target.startswith("http")]
 
     assert [] == [target for target in targets if not (page.parent / target).exists()]
+
+
+def anchors(page: Path) -> set[str]:
+    """Return what a link may name behind the ``#``."""
+    return {
+        re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in HEADING.findall(page.read_text("utf-8"))
+    }
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_to_a_heading_find_it(page: Path) -> None:
+    targets = [(page.parent / path if path else page, name) for path, name in ANCHOR.findall(page.read_text("utf-8"))]
+
+    assert [] == [(str(path), name) for path, name in targets if name not in anchors(path)]
 
 
 def commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:

@@ -203,7 +203,7 @@ def test_an_evaluation_question_is_in_no_training_file_even_in_other_words(tmp_p
         else:
             for uid in tests:
                 every = frozenset({"train", "dev", "eval"})
-                build(log, "tests", Filters(conversation=uid, splits=every))
+                build(log, f"tests of {uid}", Filters(conversation=uid, splits=every))
         written = rows_of(log, tmp_path / "out").casefold()
 
     for question in QUESTIONS:

@@ -143,6 +143,7 @@ def test_a_label_that_says_nothing_is_refused(log: ToolLog, labels: Labels, more
         ({"tool_calls": [CALL, "recall"]}, None),
         ({"name": "", "arguments": {}}, None),
         ({"name": "recall", "arguments": [1]}, None),
+        ({"name": "recall", "arguments": "{query"}, None),
         ({"name": "recall"}, None),
         ("recall", None),
     ],

@@ -10,6 +10,7 @@ import pytest
 from starlette.responses import Response
 
 from tarx_toollog.errors import ConfigError, NothingMatchedError
+from tarx_toollog.replay.files.suites import import_file
 from tarx_toollog.replay.reports.report import build_report, trial_rows
 from tarx_toollog.replay.reports.text_report import report_text
 from tarx_toollog.replay.running.asking import Overrides
@@ -181,3 +182,11 @@ def test_a_call_in_the_text_is_no_call_and_the_report_says_that_it_would_have_be
     assert ("unparsed_tool_call", 4) == (failure.code, failure.count)
     assert failure.example["finding"]["would_have_been_right"] is True
     assert {"(answer)"} == {row["actual"] for row in trial_rows(log, "r") if row["step_no"] == 1}
+
+
+def test_scenarios_without_logged_answers_are_not_given_again(log: ToolLog, tmp_path: Path) -> None:
+    line = {"messages": [{"role": "user", "content": "Hi"}], "tools": [], "expected": {"answer": True}}
+    (tmp_path / "own.jsonl").write_text(json.dumps(line))
+    import_file(log, tmp_path / "own.jsonl", "own")
+    with pytest.raises(ConfigError, match="no logged answers"):
+        replay(log, RunRequest("r", "own", "recorded:", Overrides("log")))

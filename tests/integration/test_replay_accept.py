@@ -10,6 +10,7 @@ from tarx_toollog.cli.replay_suites import accept as accept_command
 from tarx_toollog.errors import ConfigError, NothingMatchedError
 from tarx_toollog.replay.matching import Call
 from tarx_toollog.replay.overlay import accepted_overlay
+from tarx_toollog.replay.reports.comparison import compare_runs
 from tarx_toollog.replay.running.asking import Overrides
 from tarx_toollog.replay.running.runner import RunRequest, replay
 from tarx_toollog.replay.scoring import scenarios_of, score_run
@@ -67,6 +68,20 @@ def test_what_is_accepted_is_right_in_every_run_of_every_suite_that_asks_the_sam
     assert ("exchange", done.exchange_uid, 1.0, "as good", "ann", "human") == (
         label.target_type, label.target_uid, label.value_num, label.comment, label.annotator, label.annotator_kind
     )  # fmt: skip
+
+
+def test_a_run_that_goes_on_meanwhile_counts_what_is_accepted(asked: ToolLog) -> None:
+    answers = 0
+
+    def accepting(body: Json) -> Json:
+        nonlocal answers
+        answers += 1
+        if answers == 4:  # the last step of the run: what it says to the accepted one is judged already
+            accept(asked, wrong_answer(asked, "a"), by="ann")
+        return other_than_logged(body)
+
+    ask(asked, "meanwhile", accepting)
+    assert (3, 4) == right_steps(asked, "meanwhile")
 
 
 def test_a_later_run_knows_what_was_accepted_and_forgets_what_was_taken_back(asked: ToolLog) -> None:
@@ -167,3 +182,15 @@ def test_accepting_by_exchange_or_by_place(asked: ToolLog, capsys: pytest.Captur
 def _wrong(log: ToolLog, name: str) -> list[Any]:
     replays = Replays(log)
     return [trial for trial in replays.trials(replays.run(name).id) if trial.scores["step"].value == 0.0]
+
+
+def test_runs_that_were_judged_before_and_after_are_not_compared_without_a_doubt(asked: ToolLog) -> None:
+    accept(asked, wrong_answer(asked, "a"), by="ann")
+    before = compare_runs(asked, "a", "b")
+    assert any("b was judged before answers were accepted" in doubt for doubt in before.doubts)
+    assert not any("a was judged" in doubt for doubt in before.doubts)
+
+    score_run(asked, "b")
+    after = compare_runs(asked, "a", "b")
+    assert ((1, 0), (0, 0)) == tuple((one.chains.only_first, one.chains.only_second) for one in (before, after))
+    assert not any("was judged" in doubt for doubt in after.doubts)

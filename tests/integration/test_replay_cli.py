@@ -1,6 +1,7 @@
 """``toollog replay`` from build to report, as a person types it."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +86,42 @@ def test_run_then_report_list_show_and_score(toollog: Cli) -> None:
     (failed,) = toollog.json("replay", "show", "r", "--failed")
     assert (failed["expected"], failed["actual"], failed["failure"]) == ("recall", "(answer)", "missing_call")
     assert len(toollog.json("replay", "show", "r")) == 3
-    toollog("replay", "score", "r")
+    assert {"run": "r", "answers": 3} == toollog.json("replay", "score", "r")
     assert text == toollog("replay", "report", "r")
+
+
+def test_forms_without_a_file_are_named_after_the_run(
+    toollog: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    toollog(*BUILD)
+    toollog("replay", "run", "t", "--endpoint", "recorded:", "--model", "log", "--name", "a/b")
+
+    toollog("replay", "report", "a/b", "--html", "out.html", "--json", "--junit", "--md")
+
+    assert "--junit: a-b.xml\n--md: a-b.md\n" == toollog.err
+    assert {"out.html", "a-b.xml", "a-b.md"} == {path.name for path in tmp_path.iterdir() if "t.db" not in path.name}
+
+
+def test_in_a_closed_loop_a_step_without_a_verdict_is_no_failure(toollog: Cli) -> None:
+    toollog(*BUILD)
+    target = ("t", "--endpoint", "recorded:", "--model", "log", "--mode", "closed-loop")
+    assert "2 scenarios, 2 turns" in toollog("replay", "run", *target, "--dry-run")
+    toollog("replay", "run", *target, "--name", "r")
+
+    assert {True: 2, None: 1} == Counter(row["agrees"] for row in toollog.json("replay", "show", "r"))
+    assert [] == toollog.json("replay", "show", "r", "--failed")
+
+
+def test_what_would_not_be_heeded_beside_resume_is_refused(toollog: Cli) -> None:
+    toollog(*BUILD)
+    toollog("replay", "run", "t", "--endpoint", "recorded:", "--model", "log", "--name", "r")
+
+    toollog("replay", "run", "--resume", "r", "--attempts", "1", "--strict", code=2)
+    assert toollog.err.startswith("error: --resume takes --fast/--strict, --attempts from the run")
+    toollog("replay", "probe", "tools", "t", "--resume", "r", "--seed", "3", code=2)
+    assert toollog.err.startswith("error: --resume takes TAG, --seed from the run")
+    toollog("replay", "run", "--resume", "r", "--retries", "1", "--concurrency", "2", "--endpoint", "recorded:")
 
 
 def test_a_run_that_is_not_valid_ends_with_the_code_of_the_endpoint(toollog: Cli) -> None:
@@ -113,8 +148,11 @@ def test_a_run_that_is_not_valid_ends_with_the_code_of_the_endpoint(toollog: Cli
         (["run", "t", "--model", "m"], 2),
         (["run", "t", "--resume", "r"], 2),
         (["run", "--resume", "nothing"], 3),
+        (["run", "t", "--endpoint", "recorded:", "--model", "m", "--temperature", "-1"], 2),
+        (["report", "nothing", "--against", "r"], 2),
         (["report", "nothing"], 3),
         (["build", "--tag", "t", "--tool", "nothing"], 3),
+        (["build", "--tag", " "], 2),
     ],
 )
 def test_what_cannot_be_done_says_so_with_its_exit_code(toollog: Cli, arguments: list[str], code: int) -> None:

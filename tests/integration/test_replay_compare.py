@@ -14,7 +14,7 @@ from tests.integration.test_replay import CHAIN, request
 from tests.unit.cli.samples import run
 from tests.unit.replay.support import EVERY_SPLIT, Chat, Json, calling, fake_model, last_user, results_since
 
-USERS = [f"user {number}" for number in range(16)]
+USERS = [f"user {letter}{letter}" for letter in "abcdefghijklmnop"]  # digits alone would make them one cluster
 
 
 def base(body: Json) -> Json:

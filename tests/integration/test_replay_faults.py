@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from starlette.responses import JSONResponse, Response
 
-from tarx_toollog.errors import EndpointError
+from tarx_toollog.errors import ConfigError, EndpointError
 from tarx_toollog.replay.reports.report import build_report
 from tarx_toollog.replay.reports.text_report import report_text
 from tarx_toollog.replay.running.asking import Overrides
@@ -23,7 +23,7 @@ from tarx_toollog.replay.suites.freeze import stored
 from tarx_toollog.store.log import ToolLog
 from tarx_toollog.store.replays import Replays, TrialRow
 from tarx_toollog.store.suites import Suites
-from tests.support.faulty_model import Answering, answering, completion, like_llama, scripted, send
+from tests.support.faulty_model import PROPS, Answering, answering, completion, like_llama, scripted, send
 from tests.support.replays import HASTY, figures, mostly_right, request, right, write_log
 from tests.support.upstream import JSON, Connection
 from tests.unit.replay.support import Json, fake_model, last_user, results_since, saying
@@ -96,6 +96,7 @@ FAULTS: dict[str, tuple[Fault, str, str | None]] = {
     "a model that is loading": (error(503), "infra_error", "no"),
     "a server that is busy": (error(429), "infra_error", "no"),
     "a busy server behind a status of 200": (error(200, code=503), "infra_error", "503: no"),
+    "a request that the server does not like": (error(400), "infra_error", "refused: "),
     "a context that is too short": (
         error(400, type="exceed_context_size_error", n_prompt_tokens=40009, n_ctx=32768),
         "infra_error",
@@ -285,6 +286,26 @@ def test_a_server_that_dies_stops_the_run_and_a_second_one_finishes_it(log: Tool
         replay(log, RunRequest("r", endpoint=model.url, resume=True, patience=HASTY))
         assert 12 - 5 == len(model.requests)
     assert figures(build_report(log, "whole")) == figures(build_report(log, "r"))
+
+
+def test_a_server_that_comes_back_with_another_model_stops_the_run_before_that_counts(log: ToolLog) -> None:
+    script = Answering(right)
+
+    def fourth_restarts(_: Json, connection: Connection) -> bool:
+        if len(script.requests) != 4:
+            return False
+        script.props = {**PROPS, "model_path": "/models/b.gguf"}
+        connection.reset()
+        return True
+
+    script.fault = fourth_restarts
+    with answering(script) as server:
+        with pytest.raises(ConfigError, match=r"file_name was 'a.gguf', now 'b.gguf'"):
+            replay(log, request(server))
+        assert ("aborted", 3) == (Replays(log).run("r").status, build_report(log, "r").asked.asked)
+        script.props = PROPS
+        replay(log, RunRequest("r", resume=True))
+    assert 4 == build_report(log, "r").chains.numerator
 
 
 def test_a_server_that_is_killed_costs_no_verdict(log: ToolLog) -> None:

@@ -32,6 +32,8 @@ LINES = [
     },
 ]
 
+REFERENCE = Path(__file__).parents[2] / "docs" / "replay-reference.md"
+
 
 class Toollog:
     """Runs commands against one database with a suite of two scenarios, ``base``."""
@@ -61,6 +63,24 @@ class Toollog:
 @pytest.fixture
 def toollog(tmp_path: Path) -> Toollog:
     return Toollog(tmp_path)
+
+
+def test_the_scenario_on_the_page_can_be_imported_and_is_right(toollog: Toollog) -> None:
+    shown = REFERENCE.read_text("utf-8").partition("```json\n")[2].partition("```")[0]
+    (toollog.folder / "cat.jsonl").write_text(" ".join(shown.split("\n")), "utf-8")
+
+    toollog("import", toollog.folder / "cat.jsonl", "--tag", "cat")
+
+    assert "1 scenarios: nothing to object to\n" == toollog("lint", "cat")[0]
+
+
+def test_the_lint_names_what_has_no_exchange(toollog: Toollog) -> None:
+    line = {**LINES[1], "group": "g", "expected": {"calls": [{"name": "nope", "arguments": {}}]}}
+    (toollog.folder / "odd.jsonl").write_text(json.dumps(line), "utf-8")
+    toollog("import", toollog.folder / "odd.jsonl", "--tag", "odd")
+
+    group = json.loads(toollog("export", "odd")[0])["group"]
+    assert f"    {group}  turn 1, step 1: nope\n" in toollog("lint", "odd", code=4)[0]
 
 
 @pytest.mark.parametrize("form", ["toollog", "inspect", "promptfoo"])

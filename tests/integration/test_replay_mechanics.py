@@ -1,7 +1,7 @@
 """How a run asks: fast or strict, one at a time or several, with a key, in what order, and how far it says it is."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -194,11 +194,22 @@ def test_a_turn_that_the_network_broke_is_made_again_from_its_beginning(log: Too
     assert [(1, "ok"), (2, "ok"), (3, "ok")] == [(trial.step_no, trial.status) for trial in trials]
 
 
-def test_in_a_closed_loop_what_the_model_wrote_is_not_mended_for_it(log: ToolLog) -> None:
+def as_a_bad_request(body: Json, connection: Connection) -> bool:
+    """Refuse what llama.cpp refuses, as other servers do."""
+    if "{'query'" not in json.dumps(body["messages"]):
+        return False
+    send(connection, 400, {"error": {"message": "arguments must be JSON"}})
+    return True
+
+
+@pytest.mark.parametrize("fault", [like_llama, as_a_bad_request])
+def test_in_a_closed_loop_what_the_model_wrote_is_not_mended_for_it(
+    log: ToolLog, fault: Callable[[Json, Connection], bool]
+) -> None:
     script = Answering(
         lambda body: calling(("recall", "{'query': 'home'}")) if results_since(body) == 0 else right(body)
     )
-    script.fault = like_llama
+    script.fault = fault
     with answering(script) as server:
         replay(log, request(server, mode=CLOSED_LOOP, limit=1))
     first, second = Replays(log).trials(Replays(log).run("r").id)

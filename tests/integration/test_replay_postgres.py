@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tarx_toollog.errors import NothingMatchedError
 from tarx_toollog.replay.running.runner import replay
+from tarx_toollog.store.labels import Labels, NewLabel
 from tarx_toollog.store.log import ToolLog
 from tarx_toollog.store.replays import Replays
 from tarx_toollog.store.work import Unit, UnitKey, WorkUnits
@@ -84,6 +86,11 @@ def test_a_unit_that_another_transaction_is_taking_is_passed_over(server: str) -
         claimed = claim_in_threads(units, run.id)
 
     assert sorted([*keys[:2], keys[3]]) == sorted(unit.key for unit in claimed)
+
+
+def test_a_label_on_what_no_database_can_hold_is_refused_in_words(server: str) -> None:
+    with log_on(server, "nul") as log, pytest.raises(NothingMatchedError, match="no exchange"):
+        Labels(log).add(NewLabel("exchange", "\0", "quality", 1.0, annotator="ann"))
 
 
 def claim_in_threads(units: WorkUnits, run_id: int) -> list[Unit]:

@@ -132,6 +132,7 @@ def test_whoever_says_no_name_labels_as_the_one_who_started_the_server(client: h
         ({"verdict": "calls", "calls": "{"}, 400, "the calls are not JSON"),
         ({"verdict": "calls", "calls": '["x"]'}, 400, "the correction is none"),
         ({"verdict": "calls", "calls": "[" * 5000}, 400, "the calls are not JSON"),
+        ({"verdict": "calls", "calls": '{"name": "recall", "arguments": "{query"}'}, 400, "the correction is none"),
         ({"verdict": "good", "target_uid": "nobody"}, 404, "no exchange"),
         ({"verdict": "good", "form_token": "x"}, 403, "older than this server"),
         ({"verdict": "good", "form_token": ""}, 403, "older than this server"),

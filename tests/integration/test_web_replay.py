@@ -160,6 +160,7 @@ def test_two_runs_side_by_side_begin_with_the_regressions(client: httpx.Client) 
         ("/replay/runs/worse/steps/none/x", 400, "cannot be read"),
         ("/replay/runs/worse/steps?after=99999999999999999999", 400, "cannot be read"),
         ("/replay/compare?first=good", 400, "cannot be read"),
+        (f"/replay/runs/worse/steps?depth={'9' * 5000}", 200, "Steps"),
         ("/replay/compare?first=good&second=none", 404, "no run called"),
         ("/exchanges/none", 404, "no exchange"),
         ("/no/such/page", 404, "there is no such page"),

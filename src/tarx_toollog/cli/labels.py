@@ -138,12 +138,14 @@ def queue_(app: App, tag: str | None, filters: Filters, output: Output) -> None:
 @group.command("withdraw")
 @click.argument("label_id", metavar="ID", type=int)
 @_BY
+@json_option
 @pass_app
-def withdraw(app: App, label_id: int, by: str | None) -> None:
+def withdraw(app: App, label_id: int, by: str | None, as_json: bool) -> None:
     """Take a label back. It is kept, and no longer counts."""
     with writable(app) as log:
         Labels(log).withdraw(label_id, by or getpass.getuser())
-    app.say(f"label {label_id} is taken back; `toollog replay score RUN` if it accepted an answer of a run")
+    text = f"label {label_id} is taken back; `toollog replay score RUN` if it accepted an answer of a run"
+    emit_object({"id": label_id}, text, Output("json" if as_json else "auto"))
 
 
 def _said(verdict: str | None, calls: tuple[tuple[str, str], ...]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from tarx_toollog.cli.output import Output
 from tarx_toollog.model import Outcome
@@ -56,12 +57,36 @@ def filter_options(*, limit: int | None = None) -> Callable[[Callable[..., Any]]
             click.option("--model", "models", multiple=True, metavar="NAME", help="A model; may be repeated."),
             click.option("--tool", "tools", multiple=True, metavar="NAME", help="A called tool; may be repeated."),
             click.option("--until", metavar="TIME", help="Before this time."),
-            click.option("--since", metavar="TIME", help="From this time: 30m, 24h, 7d, 2026-05-31 (UTC)."),
+            click.option("--since", metavar="TIME", help="From this time: 30m, 24h, 7d, 4w, 2026-05-31 (UTC)."),
         ):
             with_filters = option(with_filters)
         return with_filters
 
     return decorate
+
+
+def only_with_resume(*kept: str) -> None:
+    """Refuse what was typed beside ``--resume`` and would not be heeded: the run has it already.
+
+    Args:
+        kept: Parameters of the command that may differ from those of the run.
+    """
+    context = click.get_current_context()
+    typed = [
+        "/".join((option.opts[-1], *option.secondary_opts))
+        if isinstance(option, click.Option)
+        else str(option.name).upper()
+        for option in context.command.params
+        if option.name not in ("resume", *kept)
+        and context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
+    ]
+    if typed:
+        raise click.UsageError(f"--resume takes {', '.join(typed)} from the run")
+
+
+def tag_option(function: Command) -> Command:
+    """Add ``--tag``, the name that a suite gets."""
+    return click.option("--tag", required=True, callback=_named, help="Name of the suite.")(function)
 
 
 def output_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -89,6 +114,12 @@ def output_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def json_option(function: Command) -> Command:
     """Add ``--json`` alone, for commands whose result is one report."""
     return click.option("--json", "as_json", is_flag=True, help="As one JSON value.")(function)
+
+
+def _named(context: click.Context, option: click.Parameter, value: str) -> str:
+    if not value.strip():
+        raise click.BadParameter("it is empty", context, option)
+    return value
 
 
 def _format(name: str | None) -> Any:

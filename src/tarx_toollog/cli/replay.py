@@ -1,10 +1,13 @@
 """``toollog replay``: freeze logged turns, put them to another model, read the result."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import click
 
 from tarx_toollog.cli.app import App, pass_app
-from tarx_toollog.cli.options import output_options
-from tarx_toollog.cli.output import Output, emit_rows
+from tarx_toollog.cli.options import json_option, output_options
+from tarx_toollog.cli.output import Output, emit_object, emit_rows
 from tarx_toollog.cli.replay_files import export, import_, writable
 from tarx_toollog.cli.replay_probe import probe
 from tarx_toollog.cli.replay_report import compare, gate, report
@@ -44,11 +47,14 @@ for _command in (build, lint, accept, import_, export, run, noise, report, gate,
 
 @group.command("score")
 @click.argument("name", metavar="RUN")
+@json_option
 @pass_app
-def score(app: App, name: str) -> None:
+def score(app: App, name: str, as_json: bool) -> None:
     """Score the answers of a run again, after a change of the scorers. Asks no model."""
     with writable(app) as log:
-        app.say(f"{score_run(log, name)} answers scored")
+        scored = score_run(log, name)
+    found = {"run": name, "answers": scored}
+    emit_object(found, f"{scored} answers scored", Output("json" if as_json else "auto"))
 
 
 @group.command("list")
@@ -70,13 +76,18 @@ def list_(app: App, output: Output) -> None:
 
 @group.command("show")
 @click.argument("name", metavar="RUN")
-@click.option("--failed", is_flag=True, help="Only steps that do not agree.")
+@click.option("--failed", is_flag=True, help="Only what went wrong, or has no verdict.")
 @output_options
 @pass_app
 def show(app: App, name: str, failed: bool, output: Output) -> None:
     """Show every step of a run with its verdict."""
     with app.log() as log:
-        rows = [row for row in trial_rows(log, name) if not failed or not row["agrees"]]
+        rows = [row for row in trial_rows(log, name) if not failed or _has_failed(row)]
     columns = _TRIALS_FOR_PEOPLE if output.is_for_people else _TRIALS
     if not emit_rows(rows, columns, output, spare=("status", "turn_no", "step_no")):
         app.say("nothing matched")
+
+
+def _has_failed(row: Mapping[str, Any]) -> bool:
+    """Tell whether to look at a step. In a closed loop only the last one of a turn has a verdict."""
+    return row["agrees"] is False or (row["agrees"] is None and (row["status"] != "ok" or row["failure"] is not None))

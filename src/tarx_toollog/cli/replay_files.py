@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tarx_toollog.cli.app import App, pass_app
-from tarx_toollog.cli.options import json_option
+from tarx_toollog.cli.options import json_option, tag_option
 from tarx_toollog.cli.output import Output, emit_object
 from tarx_toollog.replay.files.suites import (
     FORMATS,
@@ -30,7 +30,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @click.command("import")
 @click.argument("file", type=_FILE)
-@click.option("--tag", required=True, help="Name of the suite.")
+@tag_option
 @click.option("--format", "form", type=click.Choice(FORMATS), help="Form of the file; default: as it looks.")
 @click.option(
     "--answers",

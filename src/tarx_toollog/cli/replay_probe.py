@@ -11,7 +11,7 @@ import click
 
 from tarx_toollog.cli import exits
 from tarx_toollog.cli.app import App, pass_app
-from tarx_toollog.cli.options import json_option
+from tarx_toollog.cli.options import json_option, only_with_resume
 from tarx_toollog.cli.output import Output, emit_object
 from tarx_toollog.cli.replay_files import writable
 from tarx_toollog.cli.replay_run import json_object, run_progress
@@ -73,7 +73,9 @@ def _target_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--api-key-env", metavar="VARIABLE", help="Environment variable that holds the API key."),
         click.option("--extra-body", metavar="JSON", help="Keys for every request body; null removes one."),
         click.option("--seed", type=int, help="Sampling seed."),
-        click.option("--temperature", type=float, default=0.0, show_default=True, help="Sampling temperature."),
+        click.option(
+            "--temperature", type=click.FloatRange(min=0), default=0.0, show_default=True, help="Sampling temperature."
+        ),
         click.option("--name", metavar="RUN", help="Name of the run; default: suite, model and time."),
         click.option("--model", metavar="NAME", help="Model name to ask for."),
         click.option("--endpoint", metavar="URL", help="Base URL of the server."),
@@ -283,8 +285,7 @@ def _asked(app: App, log: "ToolLog", target: _Target, freeze: Callable[[], str])
     from tarx_toollog.store.replays import Replays
 
     if target.resume is not None:
-        if target.endpoint or target.model or target.name:
-            raise click.UsageError("--resume takes endpoint, model and name from the run")
+        only_with_resume("api_key_env", "retries", "margin", "against", "as_json")
         if Replays(log).run(target.resume).status == "finished":
             return target.resume
         request = RunRequest(target.resume, resume=True, api_key_env=target.api_key_env, patience=target.patience)

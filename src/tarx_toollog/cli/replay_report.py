@@ -1,6 +1,8 @@
 """``toollog replay report``, ``gate`` and ``compare``: what runs say."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -18,18 +20,34 @@ from tarx_toollog.replay.reports.report import build_report
 from tarx_toollog.replay.reports.text_report import report_text
 from tarx_toollog.replay.statistics.proportion import DEFAULT_CONFIDENCE
 
-_FILE = click.Path(dir_okay=False, path_type=Path)
+_FORMS = {
+    "html": ("html", "Also write a page: one file, for any browser."),
+    "junit": ("xml", "Also write JUnit XML, for a CI server."),
+    "md": ("md", "Also write Markdown, for a pull request."),
+}
+_BESIDE = "\0"  # what no file is called: an option of _FORMS without a value
+
+
+def _file_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add an option for each form of a report that is a file."""
+    for form, (suffix, text) in reversed(_FORMS.items()):
+        function = click.option(
+            f"--{form}",
+            is_flag=False,
+            flag_value=_BESIDE,
+            metavar="[FILE]",
+            help=f"{text} Default: RUN.{suffix}.",
+        )(function)
+    return function
 
 
 @click.command("report")
 @click.argument("name", metavar="RUN")
-@click.option("--html", type=_FILE, metavar="FILE", help="Also write a page: one file, for any browser.")
-@click.option("--junit", type=_FILE, metavar="FILE", help="Also write JUnit XML, for a CI server.")
-@click.option("--md", type=_FILE, metavar="FILE", help="Also write Markdown, for a pull request.")
-@click.option("--against", metavar="RUN", help="In the page: what this run got right and the other one did not, first.")
+@_file_options
+@click.option("--against", metavar="RUN", help="In the page: what that run got right and this one did not, first.")
 @json_option
 @pass_app
-def report(app: App, /, name: str, against: str | None, as_json: bool, **files: Path | None) -> None:
+def report(app: App, /, name: str, against: str | None, as_json: bool, **named: str | None) -> None:
     """Show how often a run was right, and what went wrong.
 
     With intervals, by depth and signature.
@@ -38,13 +56,25 @@ def report(app: App, /, name: str, against: str | None, as_json: bool, **files: 
     toollog replay report tuned
     toollog replay report tuned --html tuned.html --against base
     toollog replay report tuned --md "$GITHUB_STEP_SUMMARY" --junit tuned.xml
+    toollog replay report tuned --html --junit --md
     """
+    if against is not None and named["html"] is None:
+        raise click.UsageError("--against is for the page: --html is needed, too")
     with app.log() as log:
         found = build_report(log, name)
-        if any(files.values()):
+        files = {form: _place(app, file, name, form) for form, file in named.items() if file is not None}
+        if files:
             compared = None if against is None else compare_runs(log, against, name)
             write_pages(found, list(details(log, name)), files, compared)
     emit_object(found.to_json(), report_text(found), Output("json" if as_json else "auto"))
+
+
+def _place(app: App, file: str, run: str, form: str) -> Path:
+    if file != _BESIDE:
+        return Path(file)
+    path = Path(f"{run.replace('/', '-')}.{_FORMS[form][0]}")
+    app.say(f"--{form}: {path}")
+    return path
 
 
 @click.command("compare")

@@ -10,7 +10,7 @@ import click
 
 from tarx_toollog.cli import exits
 from tarx_toollog.cli.app import App, pass_app
-from tarx_toollog.cli.options import json_option
+from tarx_toollog.cli.options import json_option, only_with_resume
 from tarx_toollog.cli.output import Output, emit_object
 from tarx_toollog.cli.progress import Progress
 from tarx_toollog.cli.replay_files import writable
@@ -21,7 +21,7 @@ from tarx_toollog.replay.results import SIMULATORS, Effect
 from tarx_toollog.replay.running.asking import Overrides
 from tarx_toollog.replay.running.history import History
 from tarx_toollog.replay.running.server import Pace
-from tarx_toollog.store.replays import CLOSED_LOOP, TEACHER_FORCED
+from tarx_toollog.store.replays import CLOSED_LOOP, TEACHER_FORCED, Replays
 
 if TYPE_CHECKING:
     from tarx_toollog.replay.running.runner import RunRequest
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from tarx_toollog.replay.turns.course import LoopOptions
 
 _MODES = {"teacher-forced": TEACHER_FORCED, "closed-loop": CLOSED_LOOP}
+_UNITS = {TEACHER_FORCED: "steps", CLOSED_LOOP: "turns"}
+"""What a run of a mode asks one by one."""
 _NO_SIMULATORS = "none"
 
 
@@ -81,7 +83,9 @@ _NO_SIMULATORS = "none"
     help="Fast (default) leaves the server its cache of prompts: chains of four steps took a quarter of the time. "
     "Strict reads every prompt from its beginning, one at a time: nothing that was asked before can change an answer.",
 )
-@click.option("--temperature", type=float, default=0.0, show_default=True, help="Sampling temperature.")
+@click.option(
+    "--temperature", type=click.FloatRange(min=0), default=0.0, show_default=True, help="Sampling temperature."
+)
 @click.option("--seed", type=int, help="Sampling seed; default: 1.")
 @click.option("--stream", is_flag=True, help="Ask for streamed answers.")
 @click.option(
@@ -129,19 +133,20 @@ def run(app: App, /, as_json: bool, dry_run: bool, **options: Any) -> int:
     """
     from tarx_toollog.replay.running.runner import planned, replay
 
-    request = _request(**options)
-    if dry_run and request.resume:
+    if dry_run and options["resume"]:
         raise click.UsageError("--dry-run is for a run that has not begun")
+    request = _request(**options)
     if dry_run:
         with app.log() as log:
             plan = planned(log, request)
-        emit_object(plan.to_json(), _plan_text(plan), _as_output(as_json))
+        emit_object(plan.to_json(), _plan_text(plan, request.mode), _as_output(as_json))
         return exits.OK
     if request.attempts > 1 and request.overrides.temperature == 0:
         app.say("at temperature 0 all attempts are alike; --temperature 0.8 --seed 1 asks as people do")
     with writable(app) as log:
+        mode = Replays(log).run(request.name).mode if request.resume else request.mode
         try:
-            with run_progress(app) as listener:
+            with run_progress(app, _UNITS[mode]) as listener:
                 replay(log, request, listener, app.say)
         except KeyboardInterrupt:
             app.say(f"interrupted; what is answered is kept. Go on with: toollog replay run --resume {request.name}")
@@ -170,7 +175,7 @@ def noise(app: App, name: str, share: float, as_json: bool) -> None:
 
     with writable(app) as log:
         request = asked_again(log, name, share)
-        with run_progress(app) as listener:
+        with run_progress(app, _UNITS[request.mode]) as listener:
             replay(log, request, listener, app.say)
         found = noise_of(log, request.name)
     emit_object(found.to_json(), noise_text(found), _as_output(as_json))
@@ -185,8 +190,7 @@ def _request(tag: str | None, resume: str | None, retries: int, **options: Any) 
     if endpoints:
         shared |= {"endpoint": endpoints[0], "more_endpoints": endpoints[1:]}
     if resume is not None:
-        if tag or options["model"] or options["name"]:
-            raise click.UsageError("--resume takes tag, model and name from the run")
+        only_with_resume("endpoints", "concurrency", "retries", "api_key_env", "as_json")
         return RunRequest(resume, resume=True, patience=patience, **shared)
     if not tag or not endpoints or not options["model"]:
         raise click.UsageError("TAG, --endpoint and --model are needed")
@@ -238,8 +242,8 @@ def _overrides(options: Mapping[str, Any]) -> Overrides:
     )
 
 
-def _plan_text(plan: "Estimate") -> str:
-    asked = f"{plan.scenarios} scenarios, {plan.units} requests"
+def _plan_text(plan: "Estimate", mode: str) -> str:
+    asked = f"{plan.scenarios} scenarios, {plan.units} {'turns' if mode == CLOSED_LOOP else 'requests'}"
     if plan.minutes is None:
         return f"{asked}; the log does not tell how long the answers are\n"
     whose = "the log's own speed" if plan.speed_of is None else f"as fast as {plan.speed_of}"
@@ -263,7 +267,7 @@ def json_object(text: str | None) -> dict[str, Any]:
 
 
 @contextmanager
-def run_progress(app: App, unit: str = "steps") -> Iterator[Callable[["RunProgress"], None]]:
+def run_progress(app: App, unit: str) -> Iterator[Callable[["RunProgress"], None]]:
     """Show how far a run is."""
     with ExitStack() as stack:
         bars: list[Progress] = []

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from tarx_toollog.cli.app import App, pass_app
-from tarx_toollog.cli.options import COUNT, filter_options, json_option
+from tarx_toollog.cli.options import COUNT, filter_options, json_option, tag_option
 from tarx_toollog.cli.output import Output, emit_object
 from tarx_toollog.cli.replay_files import writable
 from tarx_toollog.errors import CheckFailedError
@@ -15,7 +15,7 @@ from tarx_toollog.replay.scenario import BRONZE, CORRECTED, GOLD, SILVER, Scenar
 from tarx_toollog.replay.suites.build_report import BuildReport
 from tarx_toollog.replay.suites.freeze import REASONS
 from tarx_toollog.replay.suites.freeze import build as build_suite
-from tarx_toollog.replay.suites.label_lint import CODES, LintReport
+from tarx_toollog.replay.suites.label_lint import CODES, LintFinding, LintReport
 from tarx_toollog.replay.suites.label_lint import lint as lint_scenarios
 from tarx_toollog.store.accepted import Accepted
 from tarx_toollog.store.filters import Filters
@@ -33,7 +33,7 @@ _EXAMPLES = 2
 
 
 @click.command("build")
-@click.option("--tag", required=True, help="Name of the suite.")
+@tag_option
 @click.option(
     "--rules",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -79,7 +79,8 @@ def lint(app: App, tag: str, as_json: bool) -> None:
     if found.errors:
         raise CheckFailedError(
             f"{found.errors} expectations of {tag!r} cannot be right",
-            hint="correct the labels (`toollog labels add EXCHANGE …`) and build the suite again under another tag",
+            hint="correct the labels (`toollog labels add EXCHANGE …`), or the file if it was imported, and freeze it "
+            "under another tag",
         )
 
 
@@ -183,5 +184,10 @@ def _lint_lines(found: LintReport, each: int) -> list[str]:
     for code, count in found.counts.items():
         examples = [finding for finding in found.findings if finding.code == code][:each]
         lines.append(f"{examples[0].level}: {CODES[code]} ({count})")
-        lines += [f"    {one.exchange_uid}  turn {one.turn_no}, step {one.step_no}: {one.detail}" for one in examples]
+        lines += [f"    {_place(one)}, step {one.step_no}: {one.detail}" for one in examples]
     return lines
+
+
+def _place(one: LintFinding) -> str:
+    """Say where a finding stands: what was imported has no exchange."""
+    return f"{one.exchange_uid or one.conversation_uid}  turn {one.turn_no}"

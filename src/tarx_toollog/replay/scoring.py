@@ -96,6 +96,14 @@ def changed_runs(log: "ToolLog", asked: AskedTrial) -> tuple[str, ...]:
     return tuple(found)
 
 
+def is_outdated(log: "ToolLog", run: RunRow) -> bool:
+    """Say whether a verdict of a run would change if it were scored again: something was accepted, or taken back."""
+    scenarios = {row.id: scenario for row, scenario in scenarios_of(log, run)}
+    trials = {trial.id: trial for trial in Replays(log).trials(run.id)}
+    scores = judge_trials(run, scenarios, trials.values())
+    return any(_values(scores[key]) != _values(trial.scores) for key, trial in trials.items())
+
+
 def _values(scores: Mapping[str, ScoreRow]) -> dict[str, float | None]:
     return {name: score.value for name, score in scores.items() if name in (VERDICT, CHAIN)}
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import sqlalchemy as sa
 
-from tarx_toollog.canonical import Json
+from tarx_toollog.canonical import Json, parse_arguments
 from tarx_toollog.errors import ConfigError, NothingMatchedError
 from tarx_toollog.store.schema import conversation, exchange, label, tool_call
 from tarx_toollog.store.tables import LogTables
@@ -149,13 +149,15 @@ def calls_of(correction: Json) -> list[tuple[str, Json]] | None:
     if not isinstance(entries, list) or not all(isinstance(entry, Mapping) for entry in entries):
         return None
     made = [(entry.get("name"), entry.get("arguments")) for entry in entries]
-    calls = [
-        (name, given) for name, given in made if name and isinstance(name, str) and isinstance(given, str | Mapping)
-    ]
+    calls = [(name, given) for name, given in made if name and isinstance(name, str) and _is_object(given)]
     text = correction.get("content")
     says = isinstance(text, str) and (bool(text.strip()) or bool(calls))
     is_sound = len(calls) == len(made) and (says if text is not None else bool(calls))
     return calls if is_sound else None
+
+
+def _is_object(given: Json) -> bool:
+    return isinstance(given, Mapping) or (isinstance(given, str) and parse_arguments(given).value is not None)
 
 
 class Labels(LogTables):
@@ -323,6 +325,8 @@ def _begins(connection: sa.Connection, table: sa.Table, name: str) -> list[str]:
 
 
 def _exists(connection: sa.Connection, target: Target) -> bool:
+    if "\0" in target.uid:
+        return False  # PostgreSQL refuses to look for it
     table = conversation if target.type == "conversation" else exchange
     if target.type != "tool_call":
         return connection.execute(sa.select(table.c.id).where(table.c.uid == target.uid)).first() is not None

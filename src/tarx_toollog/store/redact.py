@@ -46,11 +46,13 @@ from tarx_toollog.store.schema import (
     node,
     raw_body,
     redaction,
+    run,
     scenario,
     suite,
     tool_definition,
     toolset,
     toolset_item,
+    work_unit,
     writer,
 )
 from tarx_toollog.store.suites import suite_hash
@@ -133,7 +135,7 @@ def require_nobody_writes(connection: sa.Connection, settings: Settings) -> None
     """See that no process records to this store.
 
     Raises:
-        StoreError: One does; the message names it.
+        StoreError: One does, or works on a replay run; the message names it.
     """
     for row in connection.execute(sa.select(writer.c.uid, writer.c.pid).where(writer.c.stopped_at.is_(None))):
         if jr.is_alive(settings.journal_path, row.uid):
@@ -141,6 +143,13 @@ def require_nobody_writes(connection: sa.Connection, settings: Settings) -> None
                 f"process {row.pid} is recording to this store",
                 hint="stop it for as long as this takes; what it has in its journal is redacted when it starts again",
             )
+    at_work = sa.select(run.c.name, work_unit.c.worker).join(run, run.c.id == work_unit.c.run_id)
+    leased = connection.execute(at_work.where(work_unit.c.leased_until >= datetime.now(UTC)).limit(1)).first()
+    if leased is not None:
+        raise StoreError(
+            f"{leased.worker} works on the replay run {leased.name}",
+            hint="stop it, or wait until it is done; of a process that was killed this is known after two minutes",
+        )
 
 
 class StoreRedaction:

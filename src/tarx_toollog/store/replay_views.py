@@ -69,7 +69,7 @@ V_REPLAY_TRIALS = View(
         "is_right_strict": "The same, where arguments must be the same JSON.",
         "is_right_lenient": "The same, where what a patient tool would take is forgiven.",
         "is_chain_right": "In a closed loop, on the last trial of a turn: 1 right, 0 wrong, NULL undetermined.",
-        "code": "What went wrong first (docs/replay.md), in the turn or else in the step; NULL when nothing did.",
+        "code": "What went wrong first (docs/replay-reference.md), in the turn, else in the step; NULL: nothing.",
         "expected": f"Names of the calls that the step expects, joined by >; {_ANSWERED_IN_TEXT}; NULL: unreadable.",
         "called": f"Names of the calls that were made, joined by >; {_ANSWERED_IN_TEXT}; NULL when nothing answered.",
         "exchange_uid": "The exchange that was made; NULL when nothing answered.",
@@ -109,7 +109,7 @@ V_REPLAY_FAILURES = View(
             for name in ("trial_id", "run", "suite", "model", "scenario_uid", "conversation_uid", "turn_no", "step_no",
                          "attempt")
         },
-        "code": "What went wrong first (docs/replay.md).",
+        "code": "What went wrong first (docs/replay-reference.md).",
         "expected": V_REPLAY_TRIALS.columns["expected"],
         "called": V_REPLAY_TRIALS.columns["called"],
         "is_right_lenient": "1 when a patient tool would have taken it.",

@@ -16,8 +16,9 @@ from tarx_toollog.ids import uuid7
 from tarx_toollog.model import LoggedCall
 from tarx_toollog.store.builds import write_build
 from tarx_toollog.store.schema import call_uid, exchange, message, node, run, scenario, score, tool_call, trial
+from tarx_toollog.store.suites import in_order
 from tarx_toollog.store.tables import LogTables, insert
-from tarx_toollog.store.work import WHOLE_TURN, UnitKey, delete_unit, give_up_unit
+from tarx_toollog.store.work import WHOLE_TURN, UnitKey, delete_unit, give_up_unit, lock_unit
 from tarx_toollog.wire.model_facts import ModelFacts
 
 RunStatus = Literal["running", "finished", "aborted"]
@@ -209,14 +210,18 @@ class Replays(LogTables):
 
         What an earlier try left of the turn goes: the model may have taken another way.
         """
-        stale = (
+        of_turn = (
             trial.c.run_id == run_id,
             trial.c.scenario_id == key.scenario_id,
             trial.c.attempt == key.attempt,
-            trial.c.status == "infra_error",
         )
         with self._write() as connection:
-            connection.execute(sa.delete(trial).where(*stale))
+            lock_unit(connection, run_id, key)
+            made = sa.select(trial.c.id).where(*of_turn, trial.c.status != "infra_error")
+            if connection.execute(made.limit(1)).first() is not None:  # two ways through a turn must not be mixed
+                delete_unit(connection, run_id, key)
+                return False
+            connection.execute(sa.delete(trial).where(*of_turn))
             return bool(_record(connection, run_id, key, trials, judge))
 
     def verdicts(self, run_id: int, scorer: str, *, whole_turns: bool = False) -> dict[UnitKey, float | None]:
@@ -236,7 +241,7 @@ class Replays(LogTables):
         if trial_id is not None:
             condition &= trial.c.id == trial_id
         with self._read() as connection:
-            order = (trial.c.attempt, scenario.c.hash, trial.c.step_no)
+            order = (trial.c.attempt, *in_order(), trial.c.step_no)
             query = sa.select(trial.c.id).join(scenario, scenario.c.id == trial.c.scenario_id).where(condition)
             ids = list(connection.scalars(query.order_by(*order)))
         for start in range(0, len(ids), _PAGE):

@@ -142,6 +142,11 @@ class WorkUnits(LogTables):
             return [str(worker) for worker in connection.scalars(query)]
 
 
+def lock_unit(connection: sa.Connection, run_id: int, key: UnitKey) -> None:
+    """Let nobody else record a unit until this transaction ends. Needed on PostgreSQL; SQLite has one writer anyway."""
+    connection.execute(sa.select(work_unit.c.id).where(*_is(run_id, key)).with_for_update())
+
+
 def delete_unit(connection: sa.Connection, run_id: int, key: UnitKey) -> None:
     """Take away a unit that is done."""
     connection.execute(sa.delete(work_unit).where(*_is(run_id, key)))

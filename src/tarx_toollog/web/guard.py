@@ -102,6 +102,8 @@ class Guard:
         hosts = _header(scope, b"host")
         if len(hosts) != 1 or not self._access.knows(hosts[0]):
             return 421, "This server does not go by that name. Open the address that `toollog ui` printed."
+        if b"%00" in scope["query_string"] or "\0" in scope["path"]:
+            return 400, "Something in that address cannot be read."  # PostgreSQL takes no NUL
         site = (_header(scope, b"sec-fetch-site") or [""])[0]
         origin = _header(scope, b"origin")
         if scope["method"] in _READING:

@@ -56,7 +56,7 @@ def test_overrides_survive_the_store() -> None:
     [
         (Outcome.COMPLETED, 200, Verdict.OK),
         (Outcome.UPSTREAM_ERROR, 500, Verdict.MODEL_ERROR),
-        (Outcome.UPSTREAM_ERROR, 400, Verdict.MODEL_ERROR),
+        (Outcome.UPSTREAM_ERROR, 400, Verdict.INVALID),
         (Outcome.STREAM_ERROR, 200, Verdict.MODEL_ERROR),
         (Outcome.UPSTREAM_ERROR, 503, Verdict.INFRA_ERROR),
         (Outcome.UPSTREAM_ERROR, 429, Verdict.INFRA_ERROR),

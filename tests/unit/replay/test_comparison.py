@@ -8,8 +8,9 @@ import pytest
 
 from tarx_toollog.replay.reports.comparison import Comparison, compared
 from tarx_toollog.replay.reports.comparison_text import comparison_text, verdict_text
-from tarx_toollog.replay.reports.material import Material
-from tests.unit.replay.test_report import RUN, of, scenario, trial
+from tarx_toollog.replay.reports.material import Material, Place
+from tarx_toollog.replay.reports.report_html import report_html
+from tests.unit.replay.test_report import RUN, of, scenario, trial, turn
 
 BASE, TUNED = replace(RUN, name="base"), replace(RUN, name="tuned")
 SCENARIOS = {key: scenario(1, 2) for key in range(1, 21)}
@@ -104,3 +105,71 @@ def test_a_comparison_with_many_unanswered_steps_is_not_valid_and_says_so() -> N
 
 def _counts(found: Any) -> tuple[int, int, int, int]:
     return found.both, found.only_first, found.only_second, found.neither
+
+
+def placed(of_run: Material, *places: tuple[str, float]) -> Material:
+    """Return a run whose scenarios have these clusters and weights."""
+    where = {key: Place(f"s{key}", name, weight, f"{weight}") for key, (name, weight) in enumerate(places, 1)}
+    return replace(of_run, places=where)
+
+
+def test_chains_count_for_the_turns_that_they_stand_for() -> None:
+    base = half({1: (True, True), 2: (False, True), 3: (False, True)})
+    tuned = half({1: (False, True), 2: (True, True), 3: (True, True)}, "tuned")
+    where = ("a", 8.0), ("b", 1.0), ("c", 1.0)
+
+    found = compared(placed(base, *where), placed(tuned, *where))
+
+    assert pytest.approx(-0.6) == found.chains.estimate  # as the shares beside it: 80 % and 20 %
+    assert pytest.approx((0.8, 0.2)) == (found.first.chains.estimate, found.second.chains.estimate)
+    assert pytest.approx(1 / 6) == found.steps.estimate  # steps count alike
+    assert "counts each for as many turns of the log as it stands for" in comparison_text(found)
+
+
+def test_a_gain_within_one_conversation_is_no_proof() -> None:
+    base = half({key: (key > 10, True) for key in range(1, 21)})
+    tuned = half(dict.fromkeys(range(1, 21), (True, True)), "tuned")
+    together = [("one", 1.0) if key <= 10 else (f"c{key}", 1.0) for key in range(1, 21)]
+
+    found = compared(placed(base, *together), placed(tuned, *together))
+
+    assert ("better", "undecided") == (compared(base, tuned).verdict, found.verdict)
+    assert found.chains.n_effective is not None
+    assert f"tell as much as {found.chains.n_effective:.0f} that have nothing to do" in comparison_text(found)
+
+
+def test_only_labelled_chains_decide_as_in_a_gate_unless_a_model_is_asked_again() -> None:
+    tiers = {1: "gold", 2: "bronze", 3: "bronze"}
+    base, tuned = (
+        replace(run, scenarios={key: replace(one, tier=tiers[key]) for key, one in run.scenarios.items()})
+        for run in (
+            half(same(range(1, 4), True, True)),
+            half({1: (True, True), 2: (False, True), 3: (True, True)}, "x"),
+        )
+    )
+    again = replace(tuned, run=replace(tuned.run, params={"again": "base"}))
+
+    found = compared(base, tuned)
+
+    assert ((1, 0, 0, 0), 2) == (_counts(found.chains), found.chains_unlabelled)
+    assert "2 chains more are not counted: nobody said what is right there" in comparison_text(found)
+    assert (2, 1, 0, 0) == _counts(compared(base, again).chains)
+
+
+def test_in_a_closed_loop_turns_are_compared_and_called_turns() -> None:
+    base, tuned = (
+        of(
+            {1: SCENARIOS[1], 2: SCENARIOS[2]},
+            [turn(1, True), turn(2, is_right)],
+            replace(RUN, name=name, mode="closed_loop"),
+        )
+        for name, is_right in (("base", True), ("tuned", False))
+    )
+
+    found = compared(base, tuned)
+    text, page = comparison_text(found), report_html(found.second, [], found)
+
+    assert [("s2", 0)] == [(one.scenario_uid, one.step_no) for one in found.regressions]
+    assert "regressions: right before, wrong now (1 turns)\n    turn 1: wrong_order" in text
+    assert "\nsteps " not in text
+    assert '<a href="#s2-0">turn 1</a>' in page

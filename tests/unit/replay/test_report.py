@@ -4,8 +4,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from tarx_toollog.replay.matching import Call
+from tarx_toollog.replay.reports.details import StepDetail
 from tarx_toollog.replay.reports.material import Material, Place
 from tarx_toollog.replay.reports.report import Report, summarise
+from tarx_toollog.replay.reports.report_html import report_html
+from tarx_toollog.replay.reports.report_junit import report_junit
+from tarx_toollog.replay.reports.report_markdown import report_markdown
 from tarx_toollog.replay.reports.text_report import report_text
 from tarx_toollog.replay.scenario import Omitted, Recorded, Scenario, ScenarioStep
 from tarx_toollog.store.replays import Answer, RunRow, ScoreRow, TrialRow, TrialStatus
@@ -134,7 +138,8 @@ def test_turns_that_left_the_record_are_told_apart_from_right_and_wrong_ones() -
     report = summarise(of(scenarios, trials, replace(RUN, mode="closed_loop")))
     assert (2, 3) == chains(report)
     assert ["the turn does not end with an answer"] == list(report.chains_unjudged)
-    assert {"at_least": 2, "at_most": 3, "undetermined": 1, "chains": 4} == report.to_json()["undetermined"]
+    told = report.to_json()["undetermined"]
+    assert (2, 3, 1, 4) == tuple(told[key] for key in ("at_least", "at_most", "undetermined", "chains"))
     assert ("turns", 5, 4) == (report.asked.unit, report.asked.total, report.asked.asked)
     assert [("wrong_order", 2)] == [(failure.code, failure.count) for failure in report.failures]
     assert "between 50.0 % (all of them wrong) and 75.0 % (all of them right)" in report_text(report)
@@ -145,3 +150,56 @@ def test_every_share_of_the_json_form_has_its_counts() -> None:
     shares = [report["chains"], *report["scorers"].values(), *report["by_depth"], *report["by_signature"]]
     assert len(shares) >= 9
     assert all({"numerator", "denominator", "low", "high", "method"} <= set(share) for share in shares)
+
+
+def loop_report() -> Report:
+    """Return a closed loop of four turns, the heavy one of which nobody can judge."""
+    scenarios = {n: scenario(1, 2) for n in range(1, 5)}
+    trials = [turn(1, True), turn(2, True), turn(3, False), turn(4, None)]
+    run = of(scenarios, trials, replace(RUN, mode="closed_loop"))
+    return summarise(
+        replace(run, places={n: Place(f"s{n}", f"c{n}", 7.0 if n == 4 else 1.0, f"{n}") for n in scenarios})
+    )
+
+
+def test_what_undetermined_turns_leave_open_is_weighted_like_the_share_itself() -> None:
+    report = loop_report()
+    assert (0.2, 0.9) == tuple(share.estimate for share in report.undetermined_shares)
+    assert "between 20.0 % (all of them wrong) and 90.0 % (all of them right)" in report_text(report)
+
+
+def test_every_form_tells_what_nobody_can_judge_and_none_draws_a_curve_of_a_closed_loop() -> None:
+    report = loop_report()
+    forms = report_text(report), report_markdown(report, []), report_html(report, [])
+    for form in forms:
+        assert "between 20.0 % (all of them wrong) and 90.0 % (all of them right)" in form
+    for form in (*forms, report_junit(report, [])):
+        assert "no chain could be judged" not in form.lower()
+
+
+def test_every_form_says_that_a_run_is_not_valid_and_what_the_figures_are() -> None:
+    report = report_of({1: scenario(1), 2: scenario(1)}, [trial(1, 1, True), trial(2, 1, None, "infra_error")])
+    step = StepDetail("s1", "c", 1, 1, 1, "recall", "right", None, {}, (), "?", None, (), (), None, None, None)
+    for form in (report_text(report), report_markdown(report, []), report_html(report, [])):
+        assert "NOT VALID: 1 steps have no answer" in form
+    junit = report_junit(report, [step])
+    assert '<property name="valid" value="false" />' in junit
+    for form in (report_text(report), report_markdown(report, []), report_html(report, []), junit):
+        assert "agreement with the log, not accuracy" in form
+
+
+def test_the_curve_knows_which_chains_hang_together() -> None:
+    scenarios = {n: scenario(1) for n in range(1, 41)}
+    alone = of(scenarios, [trial(n, 1, n > 8) for n in scenarios])
+    grouped = replace(alone, places={n: Place(f"s{n}", f"c{(n - 1) // 8}") for n in scenarios})
+    (apart,), (together,) = summarise(alone).survival, summarise(grouped).survival
+    assert (0.8, 0.8) == (apart.share, together.share)
+    assert together.low < apart.low < apart.high < together.high
+
+
+def test_a_loop_that_goes_on_after_a_divergence_is_told_to_be_exploratory() -> None:
+    run = replace(RUN, mode="closed_loop", params={"on_divergence": "error-result"})
+    report = summarise(of({1: scenario(1, 2)}, [turn(1, True)], run))
+    for form in (report_text(report), report_markdown(report, []), report_html(report, [])):
+        assert "exploratory: models were told that a tool is not available" in form
+    assert "exploratory" not in report_text(loop_report())

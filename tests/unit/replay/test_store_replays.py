@@ -5,8 +5,9 @@ import pytest
 
 from tarx_toollog.errors import ConfigError, StoreError
 from tarx_toollog.store.log import ToolLog
-from tarx_toollog.store.replays import NewTrial, Replays, RunRow, ScoreRow
+from tarx_toollog.store.replays import NewTrial, Replays, RunRow, ScoreRow, TrialStatus
 from tarx_toollog.store.suites import NewScenario, Suites
+from tarx_toollog.store.work import WHOLE_TURN, UnitKey
 
 
 @pytest.fixture
@@ -39,6 +40,20 @@ def test_an_answered_trial_stays_and_a_lost_one_is_replaced(replays: Replays, sc
     assert replays.record_trial(run.id, NewTrial(scenario_id, 1, "model_error", error="late")) is None
     (trial,) = replays.trials(run.id)
     assert (trial.status, trial.error, trial.answer) == ("ok", None, None)
+
+
+@pytest.mark.parametrize("late", [("ok",) * 4, ("infra_error",) * 3])
+def test_of_two_processes_that_played_the_same_turn_the_first_counts(
+    replays: Replays, scenario_id: int, late: tuple[TrialStatus, ...]
+) -> None:
+    run, key = start(replays), UnitKey(scenario_id, WHOLE_TURN, 1)
+    first, second = (
+        [NewTrial(scenario_id, step_no, status) for step_no, status in enumerate(statuses, start=1)]
+        for statuses in (("ok", "ok"), late)
+    )
+    assert replays.record_turn(run.id, key, first)
+    assert not replays.record_turn(run.id, key, second[-1:] if late[-1] == "infra_error" else second)
+    assert [(1, "ok"), (2, "ok")] == [(trial.step_no, trial.status) for trial in replays.trials(run.id)]
 
 
 def test_scores_are_replaced_as_a_whole(replays: Replays, scenario_id: int) -> None:

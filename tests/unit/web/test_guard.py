@@ -35,6 +35,11 @@ def asked(headers: dict[str, str] | list[tuple[str, str]], method: str = "GET", 
     return sent[0]["status"], {name.decode().lower(): value.decode() for name, value in sent[0]["headers"]}
 
 
+@pytest.mark.parametrize(("path", "query"), [("/exchanges/\0", ""), ("/replay/runs/r/steps", "tool=a%00")])
+def test_an_address_that_no_database_can_look_for_is_refused(path: str, query: str) -> None:
+    assert 400 == asked(LOCAL, path=path, query=query)[0]
+
+
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "127.0.0.1", "[::1]:11451", "localhost."])
 def test_names_of_this_machine_are_let_in(host: str) -> None:
     assert 200 == asked({"host": host})[0]

@@ -35,6 +35,8 @@ RULES: Mapping[str, str] = {
 """Every rule with what it takes for right."""
 _KEYS = frozenset({"rule", "rtol", "atol", "pattern", "values", "omit"})
 
+_HINT = "see docs/replay-reference.md"
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -71,7 +73,9 @@ class Rule:
             ConfigError: It does not describe one.
         """
         if not isinstance(value, Mapping) or value.get("rule") not in get_args(Kind):
-            raise ConfigError(f"{where}: `rule` must be one of {', '.join(get_args(Kind))}", hint="see docs/replay.md")
+            raise ConfigError(
+                f"{where}: `rule` must be one of {', '.join(get_args(Kind))}", hint="see docs/replay-reference.md"
+            )
         if unknown := sorted(value.keys() - _KEYS):
             raise ConfigError(f"{where}: unknown key {unknown[0]!r}", hint=f"known are {', '.join(sorted(_KEYS))}")
         try:
@@ -85,7 +89,7 @@ class Rule:
             )
             re.compile(rule.pattern)
         except (TypeError, ValueError, re.error) as error:
-            raise ConfigError(f"{where}: {error}", hint="see docs/replay.md") from None
+            raise ConfigError(f"{where}: {error}", hint=_HINT) from None
         if rule.kind == "oneof" and not rule.values:
             raise ConfigError(f"{where}: `values` is missing", hint="list the values that are right")
         return rule
@@ -106,7 +110,7 @@ def load_rules(path: Path) -> Rules:
     try:
         tools = tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: {error}", hint="a TOML file, as docs/replay.md shows") from None
+        raise ConfigError(f"{path}: {error}", hint="a TOML file, as docs/replay-reference.md shows") from None
     found: dict[str, dict[str, Rule]] = {}
     for tool, rules in tools.items():
         if not isinstance(rules, Mapping):

@@ -21,7 +21,7 @@ _TRUTHS = {"true": True, "false": False}
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One place where two calls disagree. ``code`` is one of the failure codes of ``docs/replay.md``."""
+    """One place where two calls disagree. ``code`` is one of the failure codes of ``docs/replay-reference.md``."""
 
     code: str
     path: str

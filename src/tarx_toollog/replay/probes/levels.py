@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tarx_toollog.replay.probes.cases import Case, by_original
-from tarx_toollog.replay.probes.differences import ClusteredDifference, pairs_of
-from tarx_toollog.replay.statistics.paired import bonett_price
+from tarx_toollog.replay.probes.differences import pairs_of
+from tarx_toollog.replay.statistics.paired import PairedDifference, bonett_price
 from tarx_toollog.replay.statistics.proportion import Case as Counted
 from tarx_toollog.replay.statistics.proportion import Proportion, clustered
 
@@ -27,7 +27,7 @@ class Level:
 
     name: str
     share: Proportion
-    difference: ClusteredDifference
+    difference: PairedDifference
     """This level minus the cases as they are, on cases judged at both."""
     state: State
     codes: Mapping[str, int]
@@ -43,7 +43,7 @@ class Level:
         def is_open(n: float) -> bool:
             return state_of(*bonett_price(first * n, second * n, n), margin) == "undecided"
 
-        low = high = max(1, round(pairs.n_effective))
+        low = high = max(1, round(pairs.n_pairs / pairs.design_effect))
         while is_open(high):
             low, high = high, high * 2
             if high > _MOST:
@@ -51,7 +51,7 @@ class Level:
         while low < high:
             middle = (low + high) // 2
             low, high = (middle + 1, high) if is_open(middle) else (low, middle)
-        return round(high * pairs.n_pairs / pairs.n_effective)
+        return round(high * pairs.design_effect)
 
     def to_json(self, margin: float) -> dict[str, Any]:
         """Return all parts."""
@@ -99,7 +99,7 @@ class Ladder:
         """Return the frontier in words; ``unit`` says what a level counts, for example ``more tools``."""
         parts = []
         if (held := self.holds_to) is not None:
-            parts.append(f"holds to {held.name} {unit} (loses at most {points(-held.difference.low)} points)")
+            parts.append(f"holds to {held.name} {unit} (loses at most {points(max(0.0, -held.difference.low))} points)")
         if (broken := self.breaks_by) is not None:
             parts.append(f"breaks by {broken.name} (loses at least {points(-broken.difference.high)} points)")
         if self.undecided:

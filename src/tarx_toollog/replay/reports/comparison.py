@@ -1,20 +1,29 @@
 """Two runs of the same scenarios, case by case: is the second model better, worse, or not told apart?
 
 Only cases on which both were judged count, because a difference of two shares that were counted on different cases
-mixes the models with the cases. The headline is by chains, which is what a user sees; steps of one turn hang together,
-so that their interval is narrower than it should be.
+mixes the models with the cases. The headline is by chains, which is what a user sees, counted as a gate counts them:
+where somebody said what is right only those, each for the turns of the log that it stands for. Steps count alike, and
+all of them. The intervals of both know what hangs together.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from tarx_toollog.errors import ConfigError, NothingMatchedError
-from tarx_toollog.replay.reports.chains import TURN_VERDICT, VERDICT, is_right, judged_chains, judged_trials
+from tarx_toollog.replay.reports.chains import (
+    TURN_VERDICT,
+    VERDICT,
+    is_right,
+    judged_chains,
+    judged_trials,
+    labelled,
+    only,
+)
 from tarx_toollog.replay.reports.material import Material, load
 from tarx_toollog.replay.reports.report import Report, summarise
-from tarx_toollog.replay.scenario import Scenario
-from tarx_toollog.replay.statistics.paired import PairedDifference, paired_difference, pairs_to_decide
+from tarx_toollog.replay.scoring import is_outdated
+from tarx_toollog.replay.statistics.paired import Pair, PairedDifference, clustered_difference, pairs_to_decide
 from tarx_toollog.store.replays import AGAIN, CLOSED_LOOP, TEACHER_FORCED, UNTIL, Replays, RunRow, TrialRow
 
 if TYPE_CHECKING:
@@ -47,6 +56,7 @@ class Change:
     conversation_uid: str
     turn_no: int
     step_no: int
+    """0: the whole turn, of a closed loop."""
     code: str | None
     """What went wrong with it."""
     finding: Mapping[str, Any]
@@ -76,6 +86,8 @@ class Comparison:
     steps: PairedDifference
     chains_unpaired: int
     """Chains that only one of the two was judged on."""
+    chains_unlabelled: int
+    """Chains that both were judged on, and that do not count, because nobody said what is right there."""
     steps_unpaired: int
     margin: float
     regressions: tuple[Change, ...]
@@ -114,6 +126,7 @@ class Comparison:
             "margin": self.margin,
             "chains": self.chains.to_json(),
             "chains_unpaired": self.chains_unpaired,
+            "chains_unlabelled": self.chains_unlabelled,
             "chains_to_decide": self.pairs_to_decide,
             "steps": self.steps.to_json(),
             "steps_unpaired": self.steps_unpaired,
@@ -152,7 +165,7 @@ def compare_runs(log: "ToolLog", first: str, second: str, *, margin: float = MAR
             hint="replay one set with both models",
         )
     found = compared(load(log, first), load(log, second), margin)
-    found = replace(found, doubts=(*found.doubts, *_noise(log, replays, found)))
+    found = replace(found, doubts=(*found.doubts, *_outdated(log, runs), *_noise(log, replays, found)))
     if not found.steps.n_pairs:
         raise NothingMatchedError(
             f"no step has a verdict in both {first} and {second}", hint="let both runs finish: `toollog replay list`"
@@ -163,21 +176,27 @@ def compare_runs(log: "ToolLog", first: str, second: str, *, margin: float = MAR
 def compared(first: Material, second: Material, margin: float = MARGIN) -> Comparison:
     """Compare two runs. Pure."""
     left, right = (_judged(of) for of in (first, second))
-    chains = [judged_chains(of).determined for of in (first, second)]
+    known = [judged_chains(of).determined for of in (first, second)]
+    counted = _counted(first, second)
+    chains = [only(verdicts, counted) for verdicts in known]
     scorer = TURN_VERDICT if first.is_closed_loop else VERDICT
     steps = [{key: is_right(trial, scorer) for key, trial in each.items()} for each in (left, right)]
 
     def changes(was: Mapping[Place, TrialRow], now: Mapping[Place, TrialRow]) -> tuple[Change, ...]:
         both = [key for key in was if key in now]
         lost = (key for key in both if is_right(was[key], scorer) and not is_right(now[key], scorer))
-        return tuple(_change(now[key], scorer, first.scenarios[key[0]], first.places[key[0]].uid) for key in lost)
+        return tuple(_change(now[key], scorer, first, key) for key in lost)
 
     return Comparison(
         first=summarise(first),
         second=summarise(second),
-        chains=_counted(*chains),
-        steps=_counted(*steps),
+        chains=_chain_pairs(first, *chains),
+        steps=clustered_difference(
+            Pair(steps[0][key], steps[1][key], first.places[key[0]].cluster)
+            for key in sorted(steps[0].keys() & steps[1].keys())
+        ),
         chains_unpaired=len(chains[0].keys() ^ chains[1].keys()),
+        chains_unlabelled=sum(key not in counted for key in known[0].keys() & known[1].keys()),
         steps_unpaired=len(steps[0].keys() ^ steps[1].keys()),
         margin=margin,
         regressions=changes(left, right),
@@ -186,11 +205,17 @@ def compared(first: Material, second: Material, margin: float = MARGIN) -> Compa
     )
 
 
-def _counted(first: Mapping[Any, bool], second: Mapping[Any, bool]) -> PairedDifference:
-    pairs = [(first[key], second[key]) for key in first.keys() & second.keys()]
-    return paired_difference(
-        pairs.count((True, True)), pairs.count((True, False)), pairs.count((False, True)), pairs.count((False, False))
-    )
+def _counted(first: Material, second: Material) -> Collection[int]:
+    """Return the scenarios whose chains count. What is right is no question when one model is asked again."""
+    everything = first.scenarios.keys() | second.scenarios.keys()
+    is_again = second.run.params.get(AGAIN) == first.run.name
+    return everything if is_again else labelled(first) | labelled(second) or everything
+
+
+def _chain_pairs(of: Material, first: Mapping[int, bool], second: Mapping[int, bool]) -> PairedDifference:
+    keys = sorted(first.keys() & second.keys())
+    weights = of.weights(keys)
+    return clustered_difference(Pair(first[key], second[key], of.places[key].cluster, weights[key]) for key in keys)
 
 
 def _judged(of: Material) -> dict[Place, TrialRow]:
@@ -201,11 +226,12 @@ def _judged(of: Material) -> dict[Place, TrialRow]:
     return {(trial.scenario_id, 0): trial for trial in scored if trial.scores[TURN_VERDICT].value is not None}
 
 
-def _change(trial: TrialRow, scorer: str, scenario: Scenario, uid: str) -> Change:
+def _change(trial: TrialRow, scorer: str, of: Material, place: Place) -> Change:
+    scenario, uid = of.scenarios[place[0]], of.places[place[0]].uid
     detail = trial.scores[scorer].detail
     code = detail.get("code")
     finding: Mapping[str, Any] = next((found for found in detail.get("findings", ()) if found["code"] == code), {})
-    return Change(uid, scenario.conversation_uid, scenario.turn_no, trial.step_no, code, finding, trial.exchange_uid)
+    return Change(uid, scenario.conversation_uid, scenario.turn_no, place[1], code, finding, trial.exchange_uid)
 
 
 def _doubts(first: RunRow, second: RunRow) -> Iterator[str]:
@@ -223,6 +249,15 @@ def _doubts(first: RunRow, second: RunRow) -> Iterator[str]:
             yield f"{run.name} ended when its gate was clear: what it was asked depends on how it did"
         if run.status != "finished":
             yield f"{run.name} is {run.status}: what it has not been asked is not compared"
+
+
+def _outdated(log: "ToolLog", runs: Iterable[RunRow]) -> Iterator[str]:
+    for run in runs:
+        if is_outdated(log, run):
+            yield (
+                f"{run.name} was judged before answers were accepted, or taken back: "
+                f"`toollog replay score {run.name}` brings it up to date"
+            )
 
 
 def _noise(log: "ToolLog", replays: Replays, found: Comparison) -> Iterator[str]:

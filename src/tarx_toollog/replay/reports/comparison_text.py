@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 
 from tarx_toollog.replay.reports.comparison import Change, Comparison
-from tarx_toollog.replay.reports.text_report import share_text, tier_statement
+from tarx_toollog.replay.reports.text_report import p_text, share_text, tier_statement
 from tarx_toollog.replay.statistics.paired import PairedDifference
 
 _SHOWN = 10
@@ -46,12 +46,22 @@ def _lines(found: Comparison) -> Iterator[str]:
     yield ""
     yield f"{'':<10}{'both':>7}{'only 1st':>10}{'only 2nd':>10}{'neither':>9}   difference            p (mid-p McNemar)"
     yield _row("chains", found.chains)
-    yield _row("steps", found.steps)
+    unit = found.second.asked.unit
+    if unit == "steps":  # in a closed loop only turns have verdicts, and they are the chains
+        yield _row("steps", found.steps)
+    if found.chains.weighted is not None:
+        yield "    the difference of chains counts each for as many turns of the log as it stands for; p does not"
+    if found.chains.n_effective is not None:
+        n = f"{found.chains.n_effective:.0f}"
+        yield f"    the chains tell as much as {n} that have nothing to do with each other; p takes all as independent"
+    if found.chains_unlabelled:
+        yield f"    {found.chains_unlabelled} chains more are not counted: nobody said what is right there"
     if found.chains_unpaired or found.steps_unpaired:
-        unpaired = f"{found.chains_unpaired} chains and {found.steps_unpaired} steps"
+        steps = f" and {found.steps_unpaired} steps" if unit == "steps" else ""
+        unpaired = f"{found.chains_unpaired} chains{steps}"
         yield f"    not compared, since only one was judged on them: {unpaired}"
-    yield from _changes("regressions: right before, wrong now", found.regressions)
-    yield from _changes("gains: wrong before, right now", found.gains)
+    yield from _changes("regressions: right before, wrong now", found.regressions, unit)
+    yield from _changes("gains: wrong before, right now", found.gains, unit)
 
 
 def _row(name: str, found: PairedDifference) -> str:
@@ -59,22 +69,21 @@ def _row(name: str, found: PairedDifference) -> str:
     if found.estimate is None:
         return f"{name:<10}{counts}   –"
     interval = f"{_points(found.estimate)} [{_points(found.low)}, {_points(found.high)}]"
-    p = "< 0.0001" if found.mid_p < 0.0001 else f"{found.mid_p:.4f}"
-    return f"{name:<10}{counts}   {interval:<22}{p}"
+    return f"{name:<10}{counts}   {interval:<22}{p_text(found.mid_p)}"
 
 
 def _points(share: float) -> str:
     return f"{share * 100:+.1f}"
 
 
-def _changes(title: str, changes: tuple[Change, ...]) -> Iterator[str]:
+def _changes(title: str, changes: tuple[Change, ...], unit: str) -> Iterator[str]:
     if not changes:
         return
     yield ""
-    yield f"{title} ({len(changes)} steps)"
+    yield f"{title} ({len(changes)} {unit})"
     for change in changes[:_SHOWN]:
         finding = json.dumps({key: value for key, value in change.finding.items() if key != "code"}, ensure_ascii=False)
-        place = f"turn {change.turn_no}, step {change.step_no}"
+        place = f"turn {change.turn_no}" + (f", step {change.step_no}" if change.step_no else "")
         line = f"    {place}: {change.code}, exchange {change.exchange_uid}: {finding}"
         yield line if len(line) <= _WIDTH else line[: _WIDTH - 1] + "…"
     if len(changes) > _SHOWN:

@@ -5,7 +5,7 @@ demanded; it *breaks* when it lies below. Levels between the last that holds and
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +43,7 @@ class Frontier:
     def chains_to_decide(self, step: Survival) -> int | None:
         """Return about how many chains more that reach a step would decide about it."""
         needed = cases_to_decide(step.share, self.min_share)
-        return None if needed is None else max(1, needed - step.at_risk)
+        return None if needed is None else max(1, round(needed * step.design_effect) - step.at_risk)
 
     @property
     def sentence(self) -> str:
@@ -67,8 +67,8 @@ class Frontier:
 
 def chain_ends(
     scenarios: Mapping[int, Scenario], results: Iterable[tuple[int, int, bool]]
-) -> Iterator[tuple[int, bool]]:
-    """Yield for each chain the step up to which it is known, and whether it went wrong there.
+) -> dict[int, tuple[int, bool]]:
+    """Return for each chain, by key, the step up to which it is known, and whether it went wrong there.
 
     A chain is known up to its first wrong step, or to the last one before a step that was left out or not answered.
 
@@ -79,6 +79,7 @@ def chain_ends(
     known: dict[int, dict[int, bool]] = defaultdict(dict)
     for key, step_no, is_right in results:
         known[key][step_no] = is_right
+    ends: dict[int, tuple[int, bool]] = {}
     for key, scenario in scenarios.items():
         left_out = {omitted.step_no for omitted in scenario.omitted}
         end, is_wrong = 0, False
@@ -89,7 +90,8 @@ def chain_ends(
             if is_wrong:
                 break
         if end:
-            yield end, is_wrong
+            ends[key] = end, is_wrong
+    return ends
 
 
 def frontier(steps: Sequence[Survival], min_share: float = MIN_SHARE) -> Frontier:

@@ -8,7 +8,8 @@ Where somebody said what is right, only those chains count: what is merely logge
 logged one did. Turns of one conversation hang together, so conversations are the clusters of the interval. Chains that
 a closed loop left undetermined count as wrong for PASS, and as right for FAIL. A sequential gate may be looked at after
 every answer (``statistics.sequential``); there only one chain of each cluster counts, the first in the order of the
-run, because that interval takes cases to be independent.
+run, because that interval takes cases to be independent. Once it has decided, what comes later does not count: a run
+that ends when its gate is clear has a few answers more on their way.
 """
 
 from collections import Counter
@@ -24,9 +25,11 @@ from tarx_toollog.replay.statistics.proportion import (
     DEFAULT_CONFIDENCE,
     Proportion,
     cases_to_decide,
+    chance_of_so_few,
     posterior_above,
 )
-from tarx_toollog.replay.statistics.sequential import any_time
+from tarx_toollog.replay.statistics.sequential import any_time, cases_to_clear, first_decision
+from tarx_toollog.replay.turns.playable import can_loop
 from tarx_toollog.store.replays import UNTIL, RunRow
 
 if TYPE_CHECKING:
@@ -55,7 +58,13 @@ class Shares:
         """Return what they say about a demand."""
         if self.at_least.low >= min_accuracy:
             return "pass"
-        return "fail" if self.at_most.high < min_accuracy else "inconclusive"
+        return "fail" if self.at_most.high < min_accuracy and self._is_below(min_accuracy) else "inconclusive"
+
+    def _is_below(self, min_accuracy: float) -> bool:
+        # Of few chains Wilson's interval errs more often than it says: 0 of 1 leaves out 85 %, and is no proof.
+        share = self.at_most
+        n = share.n_effective or float(share.denominator)
+        return chance_of_so_few((share.estimate or 0.0) * n, n, min_accuracy) <= 1 - share.confidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +83,8 @@ class Gate:
     """The same share under each profile of matching: strict, standard, lenient."""
     deciding: tuple[str, ...]
     """Scenarios whose chains are right under one profile and wrong under another."""
+    covered: float
+    """Share of what the suite stands for that is in a stratum of which a chain counts."""
     ignores_weights: bool = False
     """Whether it counts all chains alike although they stand for different numbers of turns of the log."""
 
@@ -95,20 +106,35 @@ class Gate:
         return len({shares.verdict(self.min_accuracy) for shares in self.profiles.values()}) > 1
 
     @property
-    def probability(self) -> float:
-        """That the true share is what is demanded or more, for someone who knew nothing before (Jeffreys)."""
-        n = self.chains.n_effective or float(self.chains.denominator)
-        return posterior_above((self.chains.estimate or 0.0) * n, n, self.min_accuracy)
+    def probability(self) -> tuple[float, float]:
+        """That the true share is what is demanded or more, for someone who knew nothing before (Jeffreys).
+
+        When all undetermined chains are wrong, and when all of them are right.
+        """
+        shares = self.profiles[STANDARD]
+        low, high = (_posterior(share, self.min_accuracy) for share in (shares.at_least, shares.at_most))
+        return low, high
 
     @property
     def chains_to_decide(self) -> int | None:
-        """About how many chains more would decide, if the share and the design effect stayed; None: out of reach."""
-        if self.verdict != "inconclusive" or self.chains.estimate is None:
+        """About how many chains more would decide, if the shares and the design effect stayed; None: out of reach."""
+        if self.verdict != "inconclusive":
             return None
-        needed = cases_to_decide(self.chains.estimate, self.min_accuracy, confidence=self.chains.confidence)
-        if needed is None:
+        shares = self.profiles[STANDARD]
+        toward = [
+            share
+            for share, is_toward in (
+                (shares.at_least, (shares.at_least.estimate or 0.0) > self.min_accuracy),
+                (shares.at_most, (shares.at_most.estimate or 0.0) < self.min_accuracy),
+            )
+            if is_toward
+        ]
+        if not toward:
             return None
-        return max(1, round(needed * self.chains.design_effect) - self.chains.denominator)
+        (share,) = toward
+        needed_for = cases_to_clear if self.is_sequential else cases_to_decide
+        needed = needed_for(share.estimate or 0.0, self.min_accuracy, confidence=share.confidence)
+        return None if needed is None else max(1, round(needed * share.design_effect) - share.denominator)
 
     def to_json(self) -> dict[str, Any]:
         """Return all parts."""
@@ -129,8 +155,10 @@ class Gate:
             "depends_on_rules": self.depends_on_rules,
             "deciding_scenarios": list(self.deciding),
             "clusters": self.n_clusters,
+            "covered": self.covered,
             "ignores_weights": self.ignores_weights,
-            "probability": self.probability,
+            "probability": self.probability[0],
+            "probability_at_most": self.probability[1],
             "chains_to_decide": self.chains_to_decide,
             "tiers": dict(self.tiers),
         }
@@ -177,7 +205,7 @@ def gate_of(
         raise NothingMatchedError(
             f"no chain of {of.run.name} could be judged", hint=f"`toollog replay report {of.run.name}` says why"
         )
-    share = _Sharing(of, min_accuracy, confidence, sequential)
+    share = _Sharing(of, min_accuracy, confidence, sequential, _first_awaited(of, found[STANDARD], counted))
     return Gate(
         report=summarise(of),
         min_accuracy=min_accuracy,
@@ -187,6 +215,7 @@ def gate_of(
         n_undetermined=sum(found[STANDARD].verdicts[key] is None for key in chains),
         profiles={profile: share.of(each, counted) for profile, each in found.items() if each.verdicts},
         deciding=tuple(_deciding(of, found.values(), counted)),
+        covered=of.covered(chains),
         ignores_weights=sequential and len({of.places[key].weight for key in counted}) > 1,
     )
 
@@ -199,19 +228,50 @@ class _Sharing:
     min_accuracy: float
     confidence: float
     is_sequential: bool
+    first_awaited: int | None
+    """The first chain that may still get a verdict: a sequential gate does not look behind it."""
 
     def of(self, chains: Chains, counted: Collection[int]) -> Shares:
         known = (chains.determined, chains.if_undetermined_were(False), chains.if_undetermined_were(True))
-        return Shares(*(self._share(only(verdicts, counted)) for verdicts in known))
+        ends = (None, True, False)
+        shares = (self._share(only(verdicts, counted), end) for verdicts, end in zip(known, ends, strict=True))
+        return Shares(*shares)
 
-    def _share(self, verdicts: Mapping[int, bool]) -> Proportion:
+    def _share(self, verdicts: Mapping[int, bool], end: bool | None) -> Proportion:
+        """Return a share; a sequential one up to the decision that ends it, or up to any."""
         if not self.is_sequential:
             return share_of(self.material, verdicts, confidence=self.confidence)
         first: dict[str, bool] = {}
         for key, place in self.material.places.items():  # in the order of the run
+            if key == self.first_awaited:
+                break
             if key in verdicts:
                 first.setdefault(place.cluster, verdicts[key])
-        return any_time(sum(first.values()), len(first), expected=self.min_accuracy, confidence=self.confidence)
+        results = list(first.values())
+        _, n = first_decision(results, self.min_accuracy, confidence=self.confidence, only=end)
+        return any_time(sum(results[:n]), n, expected=self.min_accuracy, confidence=self.confidence)
+
+
+def _first_awaited(of: Material, found: Chains, counted: Collection[int]) -> int | None:
+    """Return the first chain of a run that goes on which has no verdict, and was not lost to the infrastructure.
+
+    Cases have to come in an order that does not depend on how they end, and wrong answers may take longer.
+    """
+    if of.run.status == "finished":
+        return None
+    lost = {trial.scenario_id for trial in of.trials if trial.status == "infra_error"}
+    waits = (key for key in of.places if key in counted and key not in found.verdicts and key not in lost)
+    return next((key for key in waits if _can_be_judged(of, key)), None)
+
+
+def _can_be_judged(of: Material, key: int) -> bool:
+    scenario = of.scenarios[key]
+    return can_loop(scenario) is None if of.is_closed_loop else scenario.is_whole
+
+
+def _posterior(share: Proportion, bound: float) -> float:
+    n = share.n_effective or float(share.denominator)
+    return posterior_above((share.estimate or 0.0) * n, n, bound)
 
 
 def _deciding(of: Material, found: Iterable[Chains], counted: Collection[int]) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from tarx_toollog.replay.reports.gate import Gate, GateVerdict
-from tarx_toollog.replay.reports.text_report import share_text, tier_statement
+from tarx_toollog.replay.reports.text_report import exploratory_note, share_text, tier_statement
 from tarx_toollog.replay.scenario import BRONZE
 
 _SAYS: dict[GateVerdict, str] = {
@@ -30,10 +30,15 @@ def _lines(gate: Gate) -> Iterator[str]:
     yield f"    in brackets: {chains.confidence * 100:g} % interval ({chains.method}), then the counts"
     if chains.n_effective is not None:
         yield f"    they tell as much as {chains.n_effective:.0f} chains that have nothing to do with each other"
-    yield f"    chance that the true share is that high, for who knew nothing before: {gate.probability * 100:.1f} %"
+    low, high = (f"{probability * 100:.1f} %" for probability in gate.probability)
+    chance = f"between {low} and {high}, by the undetermined ones" if gate.n_undetermined else low
+    yield f"    chance that the true share is that high, for who knew nothing before: {chance}"
+    if gate.covered < 1:
+        yield f"    they speak for {gate.covered * 100:.1f} % of what the suite stands for; of the rest no chain counts"
     if gate.ignores_weights:
         yield "    a sequential gate counts all chains alike: it speaks for the suite, not for the log"
     yield tier_statement(gate.report)
+    yield from exploratory_note(gate.report)
     yield from _rules(gate)
     yield from _next(gate)
 
@@ -61,7 +66,10 @@ def _next(gate: Gate) -> Iterator[str]:
         yield "next: keep the model: fine-tuning has little to gain on these scenarios"
     elif verdict == "fail":
         yield f"next: fine-tuning is worth it; see what fails: toollog replay show {name} --failed"
+    elif gate.chains_to_decide is None and gate.n_undetermined:
+        yield "next: more chains would not decide, while so many leave what was recorded: see which, and why"
     elif gate.chains_to_decide is None:
         yield "next: the share is too near to the bound for any number of chains; decide by what a failure costs"
     else:
-        yield f"next: about {gate.chains_to_decide} chains more would decide, if the share stayed as it is"
+        what = "chain" if gate.chains_to_decide == 1 else "chains"
+        yield f"next: about {gate.chains_to_decide} {what} more would decide, if the share stayed as it is"

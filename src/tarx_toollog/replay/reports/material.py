@@ -62,6 +62,11 @@ class Material:
             for key, place in ((key, self.places[key]) for key in keys)
         }
 
+    def covered(self, keys: Collection[int]) -> float:
+        """Return the share of what the suite stands for that is in a stratum of which some scenario is there."""
+        whole, there = _by_stratum(self.places.values()), {self.places[key].stratum for key in keys}
+        return sum(turns for stratum, turns in whole.items() if stratum in there) / (sum(whole.values()) or 1.0)
+
 
 def material(run: RunRow, frozen: Iterable[tuple[ScenarioRow, Scenario]], trials: Iterable[TrialRow]) -> Material:
     """Put a run together. Pure."""

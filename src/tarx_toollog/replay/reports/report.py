@@ -104,7 +104,9 @@ class Report:
     bronze_chains: Proportion | None
     """The same of the scenarios that nobody verified, where others are labelled."""
     undetermined: Bounds | None
-    """What the chains may be at least and at most, where some left what was recorded."""
+    """How many chains may be right at least and at most, where some left what was recorded."""
+    undetermined_shares: tuple[Proportion, Proportion]
+    """The share of right chains when all of those are wrong, and when all of them are right."""
     chains_unjudged: Mapping[str, int]
     """Turns that could not be judged as a whole, by reason."""
     scorers: Mapping[str, Proportion]
@@ -168,7 +170,7 @@ class Report:
             },
             "chains": {"kind": self.word, **self.chains.to_json()},
             "bronze_chains": None if self.bronze_chains is None else self.bronze_chains.to_json(),
-            "undetermined": _bounds_to_json(self.undetermined),
+            "undetermined": self._undetermined_to_json(),
             "chains_unjudged": dict(self.chains_unjudged),
             "scorers": {name: share.to_json() for name, share in self.scorers.items()},
             "by_decision": _slices_to_json(self.decisions),
@@ -183,6 +185,20 @@ class Report:
                 for f in self.failures
             ],
             "asked": self.asked.to_json(),
+        }
+
+    def _undetermined_to_json(self) -> dict[str, Any] | None:
+        found = self.undetermined
+        if found is None:
+            return None
+        low, high = (share.to_json() for share in self.undetermined_shares)
+        return {
+            "at_least": found.low,
+            "at_most": found.high,
+            "undetermined": found.n_undetermined,
+            "chains": found.n,
+            "share_at_least": low,
+            "share_at_most": high,
         }
 
 
@@ -241,6 +257,7 @@ def summarise(of: Material) -> Report:
         chains=share_of(of, only(determined, counted) if counted else determined),
         bronze_chains=_bronze(of, determined, counted),
         undetermined=_bounds(chains, counted),
+        undetermined_shares=_if_undetermined_were(of, chains, counted),
         chains_unjudged=chains.unjudged,
         scorers=_by_scorer(of, judged),
         decisions=_slices(
@@ -252,9 +269,7 @@ def summarise(of: Material) -> Report:
         ),
         depths=tuple(sorted(_slices(of, ((f"step {trial.step_no}", trial) for trial in judged)), key=_natural)),
         attempts=attempts_at(of),
-        survival=survival(
-            chain_ends(of.scenarios, [(trial.scenario_id, trial.step_no, is_right(trial)) for trial in judged])
-        ),
+        survival=_survival(of, judged),
         axes=bins(
             (
                 expected[trial.scenario_id, trial.step_no],
@@ -269,15 +284,9 @@ def summarise(of: Material) -> Report:
     )
 
 
-def _bounds_to_json(found: Bounds | None) -> dict[str, Any] | None:
-    if found is None:
-        return None
-    return {
-        "at_least": found.low,
-        "at_most": found.high,
-        "undetermined": found.n_undetermined,
-        "chains": found.n,
-    }
+def _survival(of: Material, judged: Iterable[TrialRow]) -> tuple[Survival, ...]:
+    ends = chain_ends(of.scenarios, ((trial.scenario_id, trial.step_no, is_right(trial)) for trial in judged))
+    return survival(ends.values(), [of.places[key].cluster for key in ends])
 
 
 def _bronze(of: Material, chains: Mapping[int, bool], counted: set[int]) -> Proportion | None:
@@ -289,6 +298,12 @@ def _bronze(of: Material, chains: Mapping[int, bool], counted: set[int]) -> Prop
 def _bounds(chains: Chains, counted: set[int]) -> Bounds | None:
     found = bounds(verdict for key, verdict in chains.verdicts.items() if not counted or key in counted)
     return found if found.n_undetermined else None
+
+
+def _if_undetermined_were(of: Material, chains: Chains, counted: set[int]) -> tuple[Proportion, Proportion]:
+    keys = counted or of.scenarios.keys()
+    wrong, right = (share_of(of, only(chains.if_undetermined_were(guess), keys)) for guess in (False, True))
+    return wrong, right
 
 
 def _asked(of: Material, n_steps: int) -> Asked:

@@ -18,7 +18,7 @@ from tarx_toollog.replay.reports.comparison_text import verdict_text
 from tarx_toollog.replay.reports.details import StepDetail, confusion
 from tarx_toollog.replay.reports.drawing import interval_bar, survival_curve
 from tarx_toollog.replay.reports.report import Report
-from tarx_toollog.replay.reports.text_report import tier_statement
+from tarx_toollog.replay.reports.text_report import p_text, tier_statement, undetermined_lines, warnings, weight_note
 from tarx_toollog.replay.scorers.findings import CODES
 from tarx_toollog.replay.statistics.proportion import Proportion
 
@@ -51,15 +51,15 @@ def _body(report: Report, steps: list[StepDetail], compared: Comparison | None) 
     asked = f"{report.asked.asked} of {report.asked.total} {report.asked.unit} asked, {escape(run.status)}"
     yield f"<p>{escape(run.model)} at {escape(run.endpoint)}, scenarios {escape(run.tag)}: {asked}.</p>"
     yield f"<p class=tier>{escape(tier_statement(report))}</p>"
-    if not report.is_valid:
-        lost = f"{report.asked.infra_errors} {report.asked.unit}"
-        yield f"<p class=bad>NOT VALID: {lost} have no answer; resume the run.</p>"
+    yield from (f"<p class=bad>{escape(warning)}</p>" for warning in warnings(report))
     if compared is not None:
         yield from _compared(compared)
     yield "<h2>How often it is right</h2>"
     yield from _shares(report)
-    yield f"<h2>How deep it goes</h2><p>Chains that are right up to each step: {escape(report.frontier.sentence)}.</p>"
-    yield survival_curve(report.survival, report.frontier.min_share) or "<p>No chain could be judged.</p>"
+    if report.survival:
+        sentence = escape(report.frontier.sentence)
+        yield f"<h2>How deep it goes</h2><p>Chains that are right up to each step: {sentence}.</p>"
+        yield survival_curve(report.survival, report.frontier.min_share)
     yield from _axes(report)
     yield from _confusion(steps)
     yield from _steps(report, steps)
@@ -71,7 +71,7 @@ def _compared(compared: Comparison) -> Iterator[str]:
     yield "<table><tr><th>both right<th>only the first<th>only the second<th>neither<th>p (mid-p McNemar)</tr>"
     yield (
         f"<tr><td>{chains.both}<td>{chains.only_first}<td>{chains.only_second}<td>{chains.neither}"
-        f"<td>{chains.mid_p:.4f}</tr></table>"
+        f"<td>{escape(p_text(chains.mid_p))}</tr></table>"
     )
     for doubt in compared.doubts:
         yield f"<p class=bad>doubt: {escape(doubt)}</p>"
@@ -79,7 +79,7 @@ def _compared(compared: Comparison) -> Iterator[str]:
         yield f"<h3>{name} ({len(changes)})</h3><ul>"
         for change in changes:
             link = f"#{escape(change.scenario_uid)}-{change.step_no}"
-            place = f"turn {change.turn_no}, step {change.step_no}"
+            place = f"turn {change.turn_no}" + (f", step {change.step_no}" if change.step_no else "")
             yield f'<li><a href="{link}">{place}</a>: <code>{escape(str(change.code))}</code>'
         yield "</ul>"
 
@@ -95,6 +95,10 @@ def _shares(report: Report) -> Iterator[str]:
         for part in slices if len(slices) > 1 else ():
             yield _share(f"{title}{part.key}", part.agreement)
     yield "</table>"
+    if note := weight_note(report):
+        yield f"<p>Chains count {escape(note)}.</p>"
+    if lines := " ".join(undetermined_lines(report)):
+        yield f"<p>{escape(lines)}.</p>"
 
 
 def _share(name: str, share: Proportion) -> str:

@@ -6,6 +6,7 @@ from xml.etree import ElementTree as ET
 
 from tarx_toollog.replay.reports.details import StepDetail
 from tarx_toollog.replay.reports.report import Report
+from tarx_toollog.replay.reports.text_report import tier_statement
 from tarx_toollog.replay.scorers.findings import CODES
 
 _NO_SIGNATURE = "(answer)"
@@ -31,7 +32,9 @@ def report_junit(report: Report, steps: Iterable[StepDetail]) -> str:
         "model": report.run.model,
         "tag": report.run.tag,
         "chains_right": f"{report.chains.numerator}/{report.chains.denominator}",
-        "frontier": report.frontier.sentence,
+        **({"frontier": report.frontier.sentence} if report.survival else {}),
+        "valid": str(report.is_valid).lower(),
+        "meaning": tier_statement(report),
         **{f"tier_{name}": str(count) for name, count in report.tiers.items()},
     }
     first = root.find("testsuite")
@@ -48,7 +51,7 @@ def _case(suite: ET.Element, step: StepDetail) -> None:
     name = f"{step.scenario_uid} step {step.step_no}: {step.asked[:80]}"
     case = ET.SubElement(suite, "testcase", classname=_clean(step.signature or _NO_SIGNATURE), name=_clean(name))
     if step.state == "unjudged":
-        ET.SubElement(case, "skipped", message=_clean(step.error or "not judged"))
+        ET.SubElement(case, "skipped", message=_clean(step.error or CODES.get(step.code or "", "not judged")))
     elif step.state == "wrong":
         code = step.code or "wrong"
         failure = ET.SubElement(case, "failure", type=code, message=_clean(CODES.get(code, code)))

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from tarx_toollog.replay.reports.details import StepDetail
 from tarx_toollog.replay.reports.report import Report, Slice
-from tarx_toollog.replay.reports.text_report import tier_statement
+from tarx_toollog.replay.reports.text_report import tier_statement, undetermined_lines, warnings, weight_note
 from tarx_toollog.replay.scorers.findings import CODES
 from tarx_toollog.replay.statistics.proportion import Proportion
 
@@ -26,8 +26,12 @@ def _lines(report: Report, steps: Iterable[StepDetail]) -> Iterator[str]:
     yield ""
     yield f"> {tier_statement(report)}"
     yield ""
-    yield f"Chains that are right up to each step: **{report.frontier.sentence}**."
+    for warning in warnings(report):
+        yield f"- {_cell(warning.strip())}"
     yield ""
+    if report.survival:
+        yield f"Chains that are right up to each step: **{report.frontier.sentence}**."
+        yield ""
     yield "| | right | 95 % | of |"
     yield "|---|--:|---|--:|"
     yield _share(f"chains ({report.word})", report.chains)
@@ -37,7 +41,12 @@ def _lines(report: Report, steps: Iterable[StepDetail]) -> Iterator[str]:
         yield _share(name, share)
     yield from _slices("by depth", report.depths)
     yield from _slices("by signature", report.signatures)
-    yield from _failed([step for step in steps if step.state == "wrong"])
+    notes = filter(
+        None, (weight_note(report) and f"Chains count {weight_note(report)}.", " ".join(undetermined_lines(report)))
+    )
+    for note in notes:
+        yield f"\n{note}"
+    yield from _failed([step for step in steps if step.state == "wrong"], report.asked.unit)
 
 
 def _slices(title: str, slices: tuple[Slice, ...]) -> Iterator[str]:
@@ -52,11 +61,11 @@ def _share(name: str, share: Proportion) -> str:
     return f"| {_cell(name)} | {share.estimate * 100:.1f} % | {interval} | {share.numerator}/{share.denominator} |"
 
 
-def _failed(wrong: list[StepDetail]) -> Iterator[str]:
+def _failed(wrong: list[StepDetail], unit: str) -> Iterator[str]:
     if not wrong:
         return
     yield ""
-    yield f"## What went wrong ({len(wrong)} steps)"
+    yield f"## What went wrong ({len(wrong)} {unit})"
     yield ""
     yield "| code | asked | expected | made |"
     yield "|---|---|---|---|"

@@ -53,6 +53,11 @@ def share_text(share: Proportion) -> str:
     return f"{share.estimate * 100:5.1f} %  {interval:<13}{share.numerator}/{share.denominator}"
 
 
+def p_text(p: float) -> str:
+    """Return the p of a test: never as 0, which it cannot be."""
+    return "< 0.0001" if p < 0.0001 else f"{p:.4f}"
+
+
 def tier_statement(report: Report) -> str:
     """Return the sentence that must stand beside every figure of the report."""
     if not report.is_accuracy:
@@ -65,13 +70,57 @@ def tier_statement(report: Report) -> str:
     return f"{counts}: chain accuracy is of all but bronze, which is agreement with the log; other lines are of all."
 
 
+def undetermined_lines(report: Report) -> Iterator[str]:
+    """Yield what must stand beside the share of chains where some left what was recorded; else nothing."""
+    found = report.undetermined
+    if found is not None:
+        low, high = ((share.estimate or 0.0) * 100 for share in report.undetermined_shares)
+        yield f"{found.n_undetermined} of {found.n} left what was recorded, and are not counted: with them the"
+        yield f"share lies between {low:.1f} % (all of them wrong) and {high:.1f} % (all of them right)"
+
+
+def exploratory_note(report: Report) -> Iterator[str]:
+    """Yield what the figures of a closed loop mean that goes on after a divergence; else nothing."""
+    if report.run.params.get("on_divergence") == "error-result":
+        yield "exploratory: models were told that a tool is not available, where nobody knows what it would have said;"
+        yield "the figures say how a model copes with that, and not how good it is."
+
+
+def warnings(report: Report) -> Iterator[str]:
+    """Yield what must be known before the figures are believed."""
+    unit = report.asked.unit
+    yield from exploratory_note(report)
+    if report.asked.infra_errors:
+        what = "resume the run" if not report.is_valid else "they are not counted"
+        begin = "" if report.is_valid else "NOT VALID: "
+        yield f"{begin}{report.asked.infra_errors} {unit} have no answer because of the infrastructure; {what}."
+        why = ", ".join(f"{reason} {count}" for reason, count in report.asked.why_infra.items())
+        yield f"    {_cut(why, _MAX_EXAMPLE)}"
+    for lost in (report.run.server or {}).get(LOST, ()):
+        yield f"{lost} went away while it was asked; the others did its part."
+    if report.asked.model_errors:
+        yield f"{report.asked.model_errors} {unit} ended in an error of the server; they count as failed."
+    if report.asked.unscored:
+        yield f"{report.asked.unscored} answers have no score yet: `toollog replay score {report.run.name}`"
+    for reason, count in report.chains_unjudged.items():
+        yield f"chains that are not judged: {count} ({reason})."
+    if 0 < report.chains.denominator < _SMALL:
+        count = report.chains.denominator
+        yield f"only {count} {'chain' if count == 1 else 'chains'}: read the interval, not the percentage."
+
+
+def weight_note(report: Report) -> str:
+    """Return how chains count, where they do not count alike; else nothing."""
+    return "" if report.chains.weighted is None else "each for as many of the log as it stands for"
+
+
 def _lines(report: Report) -> Iterator[str]:
     run = report.run
     yield f"run {run.name}: {run.model} at {run.endpoint}, scenarios {run.tag}, {run.status}"
     how = "the model goes its own way" if report.asked.unit == "turns" else "each with the logged history"
     yield f"    {report.asked.asked} of {report.asked.total} {report.asked.unit} asked; {how}"
     yield tier_statement(report)
-    yield from _warnings(report)
+    yield from warnings(report)
     yield ""
     yield f"{f'chain {report.word}':<26}{share_text(report.chains)}  {_of_chains(report)}"
     yield from _more_chains(report)
@@ -92,43 +141,18 @@ def _lines(report: Report) -> Iterator[str]:
 
 def _of_chains(report: Report) -> str:
     what = "turns that do what they should" if report.asked.unit == "turns" else "turns in which every step is right"
-    return what if report.chains.weighted is None else f"{what}, each for as many of the log as it stands for"
+    return ", ".join(filter(None, (what, weight_note(report))))
 
 
 def _more_chains(report: Report) -> Iterator[str]:
     if report.bronze_chains is not None:
         yield f"{'bronze chain agreement':<26}{share_text(report.bronze_chains)}  nobody verified these"
-    found = report.undetermined
-    if found is not None:
-        low, high = (share * 100 if share is not None else 0.0 for share in (found.low_share, found.high_share))
-        yield f"    {found.n_undetermined} of {found.n} left what was recorded, and are not counted: with them the"
-        yield f"    share lies between {low:.1f} % (all of them wrong) and {high:.1f} % (all of them right)"
+    yield from (f"    {line}" for line in undetermined_lines(report))
 
 
 def _place(name: str) -> int:
     """Return the line of a scorer; those of third parties come last."""
     return list(_LABELS).index(name) if name in _LABELS else len(_LABELS)
-
-
-def _warnings(report: Report) -> Iterator[str]:
-    unit = report.asked.unit
-    if report.asked.infra_errors:
-        what = "resume the run" if not report.is_valid else "they are not counted"
-        begin = "" if report.is_valid else "NOT VALID: "
-        yield f"{begin}{report.asked.infra_errors} {unit} have no answer because of the infrastructure; {what}."
-        why = ", ".join(f"{reason} {count}" for reason, count in report.asked.why_infra.items())
-        yield f"    {_cut(why, _MAX_EXAMPLE)}"
-    for lost in (report.run.server or {}).get(LOST, ()):
-        yield f"{lost} went away while it was asked; the others did its part."
-    if report.asked.model_errors:
-        yield f"{report.asked.model_errors} {unit} ended in an error of the server; they count as failed."
-    if report.asked.unscored:
-        yield f"{report.asked.unscored} answers have no score yet: `toollog replay score {report.run.name}`"
-    for reason, count in report.chains_unjudged.items():
-        yield f"chains that are not judged: {count} ({reason})."
-    if 0 < report.chains.denominator < _SMALL:
-        count = report.chains.denominator
-        yield f"only {count} {'chain' if count == 1 else 'chains'}: read the interval, not the percentage."
 
 
 def _table(title: str, slices: tuple[Slice, ...]) -> Iterator[str]:

@@ -17,6 +17,7 @@ from tarx_toollog.wire.fields import count_or_none, dict_or_empty
 
 _RETRY_STATUS = frozenset({408, 425, 429, 502, 503, 504})
 _REFUSED_STATUS = frozenset({401, 403, 404, 405, 407})
+_INVALID_STATUS = frozenset({400, 413, 415, 422, 501})
 _FIRST_ERROR_STATUS = 400
 _OK_STATUS = 200
 
@@ -68,6 +69,8 @@ class Question(NamedTuple):
     """Calls of the logged history that are not sent as they were logged."""
     is_poisoned: bool
     """Whether it holds a call of the log that is no JSON."""
+    is_own_fault: bool = False
+    """Whether it holds a call that is no JSON and that the model itself has made."""
 
     @property
     def remark(self) -> str | None:
@@ -87,7 +90,7 @@ def question(step: ScenarioStep, overrides: Overrides, *, n_logged: int | None =
     logged = as_sent(step.messages[:n_logged], overrides.history)
     own = [] if n_logged is None else step.messages[n_logged:]
     body = request_body(step, overrides, [*logged.messages, *own])
-    return Question(body, logged.changed, bool(bad_calls(logged.messages)))
+    return Question(body, logged.changed, bool(bad_calls(logged.messages)), bool(bad_calls(own)))
 
 
 def request_body(
@@ -158,17 +161,20 @@ def judged(exchange: Exchange, asked: Question, prompt_fault: str | None) -> Jud
         prompt_fault: What ``prompts.PromptCheck`` says.
     """
     verdict = verdict_on(exchange)
-    if verdict in (Verdict.OK, Verdict.MODEL_ERROR) and prompt_fault is not None:
+    if verdict in (Verdict.OK, Verdict.MODEL_ERROR, Verdict.INVALID) and prompt_fault is not None:
         return Judged(Verdict.INVALID, prompt_fault)
-    if verdict is Verdict.MODEL_ERROR and asked.is_poisoned:
+    if verdict in (Verdict.MODEL_ERROR, Verdict.INVALID) and asked.is_poisoned:
         return Judged(Verdict.INVALID, f"history refused: {error_of(exchange)}")
+    if verdict is Verdict.INVALID:
+        return Judged(Verdict.MODEL_ERROR) if asked.is_own_fault else Judged(verdict, f"refused: {error_of(exchange)}")
     return Judged(verdict, asked.remark if verdict is Verdict.OK else None)
 
 
 def verdict_on(exchange: Exchange) -> Verdict:
     """Say what an exchange says about the model, when the request was as it should be.
 
-    A 500 counts against the model: llama-server answers so when it cannot parse what the model wrote.
+    A 500 counts against the model: llama-server answers so when it cannot parse what the model wrote. A 400 does not:
+    the server did not like the request, and the model has written nothing.
     """
     status = exchange.http_status
     error = None if exchange.response is None else exchange.response.error
@@ -178,6 +184,8 @@ def verdict_on(exchange: Exchange) -> Verdict:
         return Verdict.INFRA_ERROR
     if code in _REFUSED_STATUS:
         return Verdict.REFUSED
+    if code in _INVALID_STATUS:
+        return Verdict.INVALID
     if exchange.outcome is Outcome.COMPLETED:
         return Verdict.OK
     if status >= _FIRST_ERROR_STATUS or exchange.outcome is Outcome.STREAM_ERROR or error is not None:

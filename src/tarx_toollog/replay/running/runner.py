@@ -7,12 +7,13 @@ does not depend on who asked what, nor on when.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tarx_toollog.errors import ConfigError, EndpointError
+from tarx_toollog.replay.overlay import accepted_overlay
 from tarx_toollog.replay.running.asking import Overrides
 from tarx_toollog.replay.running.endpoint import Endpoint, Patience, api_key_from, open_endpoint
 from tarx_toollog.replay.running.prompts import PromptCheck
@@ -23,10 +24,10 @@ from tarx_toollog.replay.running.tally import Listener, Tally
 from tarx_toollog.replay.running.work import Estimate, estimate, is_gone, units_of
 from tarx_toollog.replay.running.worker import Crew, Notify
 from tarx_toollog.replay.scenario import Scenario
-from tarx_toollog.replay.scoring import scenarios_of
+from tarx_toollog.replay.scoring import scenarios_of, score_run
 from tarx_toollog.replay.turns.course import LoopOptions
 from tarx_toollog.store.replays import AGAIN, CLOSED_LOOP, TEACHER_FORCED, UNTIL, Replays, RunRow
-from tarx_toollog.store.suites import Suites
+from tarx_toollog.store.suites import ScenarioRow, Suites
 from tarx_toollog.store.work import WorkUnits
 from tarx_toollog.wire.model_facts import ModelFacts
 
@@ -107,7 +108,8 @@ async def replay_async(
     known = Replays(log).run(request.name) if request.resume else None
     if known is None:
         _require_possible(request)
-        Suites(log).scenarios(request.tag, limit=1)  # a wrong tag must not wait for the server
+        rows = Suites(log).scenarios(request.tag)  # a wrong tag must not wait for the server
+        _require_recorded(request, rows)
     async with AsyncExitStack() as stack:
         endpoints = await _opened(stack, request, known)
         if known is None:
@@ -118,6 +120,17 @@ async def replay_async(
             run = _resumed(log, known, tell)
         await _work(log, run, request, servers, listener, tell)
     return Replays(log).run(run.name)
+
+
+def _require_recorded(request: RunRequest, rows: Sequence[ScenarioRow]) -> None:
+    if request.endpoint != RECORDED:
+        return
+    steps = (step for row in rows for step in Scenario.from_json(row.definition).steps)
+    if not all(step.recorded.message for step in steps):
+        raise ConfigError(
+            f"the scenarios of {request.tag!r} have no logged answers to give again",
+            hint="`recorded:` is for suites of `toollog replay build`; name a server with --endpoint",
+        )
 
 
 def request_like(run: RunRow, *, name: str, limit: int, again: str) -> RunRequest:
@@ -259,6 +272,8 @@ async def _work(
         tally = Tally(log, run, scenarios, units, listener)
         stations = _stations(run, request, servers, tell)
         await Crew(log, run, scenarios, stations, tally, tell, whole_scenarios=_pace_of(run) is Pace.FAST).work()
+        if accepted_overlay(log, run.tag).n_answers:  # also since the run began: its first answers do not know of it
+            score_run(log, run.name)
     except BaseException:
         # Cancelled (Ctrl-C), the servers gone, the disk full: what is recorded stays, the run can be resumed.
         if not work.workers(run.id):
@@ -272,12 +287,13 @@ def _pace_of(run: RunRow) -> Pace:
 
 
 def _stations(run: RunRow, request: RunRequest, servers: list[_Server], tell: Notify) -> list[Station]:
-    overrides, prompts = Overrides.from_json(run.model, run.params), PromptCheck(run.server or {})
+    overrides, said = Overrides.from_json(run.model, run.params), run.server or {}
+    prompts = PromptCheck(said)
     stations = []
     for server in servers:
         wanted = 1 if _pace_of(run) is Pace.STRICT else request.concurrency
         at_a_time = requests_at_a_time(wanted, server.says)
         if at_a_time < wanted:
             tell(f"{server.endpoint.url} has slots for {at_a_time} requests at a time: more would only wait")
-        stations.append(Station(server.endpoint, at_a_time, overrides, run.uid, request.patience, prompts))
+        stations.append(Station(server.endpoint, at_a_time, overrides, run.uid, request.patience, prompts, said))
     return stations

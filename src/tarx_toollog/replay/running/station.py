@@ -1,13 +1,20 @@
-"""One endpoint at work on a run: asks it with patience, and knows when it is gone."""
+"""One endpoint at work on a run: asks it with patience, and knows when it is gone.
+
+A server that comes back after a failure may have been started with another model. So it is asked who it is before its
+next answer counts.
+"""
 
 import asyncio
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from tarx_toollog.canonical import json_text
+from tarx_toollog.errors import EndpointError
 from tarx_toollog.model import Exchange
 from tarx_toollog.replay.running.asking import Judged, Overrides, Verdict, error_of, judged, question
 from tarx_toollog.replay.running.endpoint import Endpoint, Patience
 from tarx_toollog.replay.running.prompts import PromptCheck
+from tarx_toollog.replay.running.server import described, facts_for, require_same
 from tarx_toollog.replay.scenario import ScenarioStep
 from tarx_toollog.store.asked import LoggedRequest
 from tarx_toollog.store.work import Unit
@@ -45,6 +52,7 @@ class Station:
         run_uid: The run.
         patience: How long to wait for it.
         prompts: Looks at the prompts of the run.
+        server: What the run keeps of the server.
     """
 
     def __init__(
@@ -55,6 +63,7 @@ class Station:
         run_uid: str,
         patience: Patience,
         prompts: PromptCheck,
+        server: Mapping[str, Any],
     ) -> None:
         self.at_a_time = at_a_time
         self.is_lost = False
@@ -66,6 +75,8 @@ class Station:
         self._run_uid = run_uid
         self._patience = patience
         self._prompts = prompts
+        self._server = server
+        self._was_away = False
 
     @property
     def url(self) -> str:
@@ -82,6 +93,9 @@ class Station:
             attempt: From 1.
             logged: The same request in the log, where it is known.
             n_logged: As for ``asking.question``.
+
+        Raises:
+            ConfigError: The server came back as another one.
         """
         asked = question(step, self._overrides.for_attempt(attempt), n_logged=n_logged)
         body = json_text(asked.body).encode("utf-8")
@@ -89,12 +103,25 @@ class Station:
         for left in range(self._patience.retries, -1, -1):
             exchange = decode(await self._endpoint.ask(step, body, self._run_uid))
             fault = self._prompts.fault(exchange, None if asked.changed else logged)
-            found = judged(exchange, asked, fault)
+            found = await self._of_the_same(judged(exchange, asked, fault))
             if found.verdict is not Verdict.INFRA_ERROR or not left:
                 break
             await asyncio.sleep(wait_s)
             wait_s *= 2
         return Answered(found, exchange)
+
+    async def _of_the_same(self, found: Judged) -> Judged:
+        """Return what an exchange means once it is known that the server of the run has answered."""
+        if found.verdict is Verdict.INFRA_ERROR:
+            self._was_away = True
+        elif self._was_away:
+            try:
+                answers = await self._endpoint.describe(self._overrides.model)
+            except EndpointError as error:  # away again
+                return Judged(Verdict.INFRA_ERROR, error.message)
+            require_same(self._server, described(answers, facts_for(answers, self._overrides)))
+            self._was_away = False
+        return found
 
     def note(self, unit: Unit, verdict: Verdict) -> None:
         """Take note of how a unit ended; ``is_lost`` may be true afterwards."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tarx_toollog.replay.reports.chains import TURN_VERDICT, VERDICT
+from tarx_toollog.replay.reports.chains import TURN_VERDICT, VERDICT, labelled
 from tarx_toollog.replay.reports.material import material
 from tarx_toollog.replay.running.stopping import Chain, Stopping
 from tarx_toollog.replay.running.work import Known
@@ -128,7 +128,8 @@ def _stopping(run: RunRow, scenarios: Known, units: Sequence[UnitKey]) -> Stoppi
     for key in units:
         if key.attempt == 1:
             first.setdefault(key.scenario_id, []).append(key)
-    places = material(run, scenarios, ()).places
+    of = material(run, scenarios, ())
+    counted = labelled(of) or of.scenarios.keys()  # as the gate counts
     is_loop = run.mode == CLOSED_LOOP
     whole = (row.id for row, scenario in scenarios if row.id in first and (is_loop or scenario.is_whole))
-    return Stopping(until, [Chain(places[key].cluster, first[key]) for key in whole])
+    return Stopping(until, [Chain(of.places[key].cluster, first[key]) for key in whole if key in counted])

@@ -2,7 +2,7 @@
 
 Every failure gets one primary code, the cause nearest to the start of the pipeline: an answer that did not come
 cannot name a wrong tool, and a call that cannot be read cannot have a wrong argument. All other findings
-are kept beside it. The codes are a contract (``docs/replay.md``).
+are kept beside it. The codes are a contract (``docs/replay-reference.md``).
 
 A finding is soft when a patient tool would not mind: the lenient profile forgives it.
 

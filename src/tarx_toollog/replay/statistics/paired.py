@@ -1,11 +1,23 @@
-"""Two models on the same cases: is the difference more than chance?"""
+"""Two models on the same cases, which may hang together or count differently: is the difference more than chance?"""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from math import comb, sqrt
 from statistics import NormalDist
-from typing import Any
+from typing import Any, NamedTuple
 
-from tarx_toollog.replay.statistics.proportion import DEFAULT_CONFIDENCE
+from tarx_toollog.replay.statistics.proportion import DEFAULT_CONFIDENCE, least
+
+
+class Pair(NamedTuple):
+    """One case that two models were judged on."""
+
+    first: bool
+    second: bool
+    cluster: str = ""
+    """Cases of one name hang together; those without one stand alone."""
+    weight: float = 1.0
+    """How many cases it stands for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +36,10 @@ class PairedDifference:
     exact_p: float
     """The same test, exact: larger than it needs to be."""
     confidence: float = DEFAULT_CONFIDENCE
+    weighted: tuple[float, float] | None = None
+    """The shares that only the first got right, and only the second, by weight; None where all cases count the same."""
+    n_effective: float | None = None
+    """Independent cases that would tell as much; None where all cases are independent. The tests do not know it."""
 
     @property
     def n_pairs(self) -> int:
@@ -33,7 +49,19 @@ class PairedDifference:
     @property
     def estimate(self) -> float | None:
         """The difference of the shares; None when nothing was compared."""
-        return (self.only_second - self.only_first) / self.n_pairs if self.n_pairs else None
+        first, second = self.discordant
+        return second - first if self.n_pairs else None
+
+    @property
+    def discordant(self) -> tuple[float, float]:
+        """The shares that only the first got right, and only the second."""
+        n = max(1, self.n_pairs)
+        return (self.only_first / n, self.only_second / n) if self.weighted is None else self.weighted
+
+    @property
+    def design_effect(self) -> float:
+        """How many times as many cases it takes, because some hang together or count for more."""
+        return self.n_pairs / self.n_effective if self.n_effective else 1.0
 
     def to_json(self) -> dict[str, Any]:
         """Return all parts, with the names of the methods."""
@@ -46,8 +74,10 @@ class PairedDifference:
             "difference": self.estimate,
             "low": self.low,
             "high": self.high,
-            "method": "bonett-price",
+            "method": "bonett-price" if self.n_effective is None else "bonett-price, design effect",
             "confidence": self.confidence,
+            "weighted": self.weighted is not None,
+            "n_effective": self.n_pairs if self.n_effective is None else round(self.n_effective, 2),
             "mid_p": self.mid_p,
             "exact_p": self.exact_p,
             "test": "mcnemar",
@@ -81,6 +111,44 @@ def paired_difference(
     return PairedDifference(both, only_first, only_second, neither, low, high, mid_p, exact_p, confidence)
 
 
+def clustered_difference(pairs: Iterable[Pair], *, confidence: float = DEFAULT_CONFIDENCE) -> PairedDifference:
+    """Return the difference on cases that may hang together, or stand for different numbers of others.
+
+    Bonett and Price's interval for as many independent cases as would tell as much. How many that are, the variance
+    between clusters says, as in ``proportion.clustered``. McNemar's tests take all cases as independent, and alike.
+    """
+    known = list(pairs)
+    kinds = [(pair.first, pair.second) for pair in known]
+    counts = [kinds.count(kind) for kind in ((True, True), (True, False), (False, True), (False, False))]
+    found = paired_difference(*counts, confidence=confidence)
+    names = [pair.cluster or f"\0{number}" for number, pair in enumerate(known)]
+    is_weighted = len({pair.weight for pair in known}) > 1
+    if not is_weighted and len(set(names)) == len(known):
+        return found
+    total = sum(pair.weight for pair in known)
+    first, second = (sum(pair.weight for pair in known if (pair.first, pair.second) == kind) / total
+                     for kind in ((True, False), (False, True)))  # fmt: skip
+    n_effective = _n_effective(known, names, second - first, total)
+    low, high = bonett_price(first * n_effective, second * n_effective, n_effective, confidence=confidence)
+    weighted = (first, second) if is_weighted else None
+    return replace(found, low=low, high=high, weighted=weighted, n_effective=n_effective)
+
+
+def _n_effective(pairs: list[Pair], names: list[str], mean: float, total: float) -> float:
+    weights, residuals = dict[str, float](), dict[str, float]()
+    spread = 0.0
+    for pair, name in zip(pairs, names, strict=True):
+        residual = pair.second - pair.first - mean
+        weights[name] = weights.get(name, 0.0) + pair.weight
+        residuals[name] = residuals.get(name, 0.0) + pair.weight * residual
+        spread += pair.weight * residual**2 / total
+    if not spread or len(weights) < 2:  # no variance to see: each cluster counts once
+        return total**2 / sum(weight**2 for weight in weights.values())
+    variance = len(weights) / (len(weights) - 1) * sum(each**2 for each in residuals.values()) / total**2
+    n_most = total**2 / sum(pair.weight**2 for pair in pairs)
+    return min(n_most, spread / variance) if variance else n_most
+
+
 def bonett_price(
     only_first: float, only_second: float, n_pairs: float, *, confidence: float = DEFAULT_CONFIDENCE
 ) -> tuple[float, float]:
@@ -104,19 +172,14 @@ def _mcnemar(left: int, right: int) -> tuple[float, float]:
 def pairs_to_decide(difference: PairedDifference) -> int | None:
     """Return about how many pairs would show a difference of the size that was found; None where none was found.
 
-    As many as it takes for the interval to leave out 0 when the shares stay as they are: an even chance, no promise.
+    As many as it takes for the interval to leave out 0 when the shares and the design effect stay as they are: an even
+    chance, no promise. None beyond 100,000.
     """
-    n = difference.n_pairs
-    if not n or difference.only_first == difference.only_second:
+    first, second = difference.discordant
+    if first == second:
         return None
-    first, second = difference.only_first / n, difference.only_second / n
-    low, high = 1, 1
-    while not _is_decided(first, second, high):
-        low, high = high, high * 2
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if _is_decided(first, second, middle) else (middle + 1, high)
-    return high
+    needed = least(lambda n: _is_decided(first, second, n))
+    return None if needed is None else round(needed * difference.design_effect)
 
 
 def _is_decided(first: float, second: float, n_pairs: int) -> bool:

@@ -1,6 +1,6 @@
 """Shares with their uncertainty: of independent cases, and of cases that hang together or count differently."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import sqrt
 from statistics import NormalDist
@@ -89,8 +89,9 @@ def clustered(cases: Iterable[Case], *, confidence: float = DEFAULT_CONFIDENCE) 
 
     Wilson's interval for as many independent cases as would tell as much. How many that are, the variance between
     clusters says (linearised, as survey statistics do it; Miller 2024, https://arxiv.org/abs/2411.00640, for answers of
-    models): ``share (1 - share) / variance``, and never more than there are. Where all cases are right, or all are
-    wrong, there is no variance to see; then each cluster counts as one case.
+    models): ``share (1 - share) / variance``, and never more than the weights leave of them (Kish 1965), since ten
+    heavy cases that are all right show no variance, and are ten cases all the same. Where all cases are right, or all
+    are wrong, there is no variance to see; then each cluster counts as one case.
 
     Raises:
         ValueError: A weight is not positive, or the confidence makes no sense.
@@ -106,7 +107,8 @@ def clustered(cases: Iterable[Case], *, confidence: float = DEFAULT_CONFIDENCE) 
         return wilson(right, n, confidence=confidence)
     total = sum(case.weight for case in found)
     share = sum(case.weight for case in found if case.is_right) / total
-    n_effective = min(float(n), _n_effective(found, names, share, total))
+    n_most = total**2 / sum(case.weight**2 for case in found)
+    n_effective = min(n_most, _n_effective(found, names, share, total))
     low, high = wilson_bounds(share * n_effective, n_effective, confidence)
     low, high = (0.0 if right == 0 else low), (1.0 if right == n else high)
     weighted = share if is_weighted else None
@@ -121,6 +123,15 @@ def posterior_above(numerator: float, denominator: float, bound: float) -> float
     return 1.0 - beta_cdf(bound, numerator + 0.5, denominator - numerator + 0.5)
 
 
+def chance_of_so_few(numerator: float, denominator: float, bound: float) -> float:
+    """Return the probability that no more cases are right than there were, if ``bound`` is the true share (binomial).
+
+    Counts may be effective ones.
+    """
+    misses = denominator - numerator
+    return 1.0 - beta_cdf(bound, numerator + 1, misses) if misses > 0 else 1.0
+
+
 def cases_to_decide(share: float, bound: float, *, confidence: float = DEFAULT_CONFIDENCE) -> int | None:
     """Return about how many cases it takes until the interval leaves out ``bound``; None beyond 100,000.
 
@@ -131,6 +142,11 @@ def cases_to_decide(share: float, bound: float, *, confidence: float = DEFAULT_C
         low, high = wilson_bounds(share * n, n, confidence)
         return low >= bound or high < bound
 
+    return least(is_decided)
+
+
+def least(is_decided: Callable[[int], bool]) -> int | None:
+    """Return the least number of cases that decides; None beyond 100,000."""
     low, high = 1, 1
     while not is_decided(high):
         low, high = high, high * 2

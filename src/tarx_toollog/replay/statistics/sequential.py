@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from math import log, log1p
 
 from tarx_toollog.replay.statistics.beta import log_beta
-from tarx_toollog.replay.statistics.proportion import DEFAULT_CONFIDENCE, Proportion
+from tarx_toollog.replay.statistics.proportion import DEFAULT_CONFIDENCE, Proportion, least
 
 PRIOR_CASES = 10.0
 """How many cases the bettor's beliefs are worth: few, so that she learns; not one, so that she knows something."""
@@ -61,27 +61,39 @@ def any_time(
 
 
 def first_decision(
-    results: Iterable[bool], bound: float, *, confidence: float = DEFAULT_CONFIDENCE
+    results: Iterable[bool], bound: float, *, confidence: float = DEFAULT_CONFIDENCE, only: bool | None = None
 ) -> tuple[bool | None, int]:
     """Return whether the share is at least ``bound``, and after how many cases that is clear.
 
-    None when it is not clear after the last one.
+    None when it is not clear after the last one. With ``only``, nothing but that decision counts as one.
     """
     right = n = 0
     for is_right in results:
         right, n = right + is_right, n + 1
-        if _log_likelihood(bound, right, n - right) <= _limit(right, n - right, bound, confidence):
+        if _is_clear(right, n - right, bound, confidence) and only in (None, right / n > bound):
             return right / n > bound, n
     return None, n
 
 
-def _limit(numerator: int, misses: int, expected: float, confidence: float) -> float:
+def cases_to_clear(share: float, bound: float, *, confidence: float = DEFAULT_CONFIDENCE) -> int | None:
+    """Return about how many cases it takes until it is clear whether the share is at least ``bound``.
+
+    If the share stays as it is: an even chance, no promise. None beyond 100,000.
+    """
+    return least(lambda n: _is_clear(share * n, (1 - share) * n, bound, confidence))
+
+
+def _is_clear(numerator: float, misses: float, bound: float, confidence: float) -> bool:
+    return _log_likelihood(bound, numerator, misses) <= _limit(numerator, misses, bound, confidence)
+
+
+def _limit(numerator: float, misses: float, expected: float, confidence: float) -> float:
     """Return the logarithm of the likelihood up to which a share is excluded."""
     a, b = PRIOR_CASES * expected, PRIOR_CASES * (1 - expected)
     return log_beta(a + numerator, b + misses) - log_beta(a, b) + log(1 - confidence)
 
 
-def _log_likelihood(share: float, numerator: int, misses: int) -> float:
+def _log_likelihood(share: float, numerator: float, misses: float) -> float:
     return (numerator * log(share) if numerator else 0.0) + (misses * log1p(-share) if misses else 0.0)
 
 

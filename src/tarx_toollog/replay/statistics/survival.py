@@ -1,6 +1,6 @@
 """How far chains get: the share that is still right after each step, where not every chain is equally long."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import exp, log, sqrt
 from statistics import NormalDist
@@ -22,6 +22,8 @@ class Survival:
     """Of all chains that are long enough: those still right after this step."""
     low: float
     high: float
+    design_effect: float = 1.0
+    """How many times as many chains it takes, because some hang together."""
 
     def to_json(self) -> dict[str, Any]:
         """Return all parts."""
@@ -32,44 +34,65 @@ class Survival:
             "share": self.share,
             "low": self.low,
             "high": self.high,
-            "method": "kaplan-meier, greenwood, log-log",
+            "method": "kaplan-meier, greenwood, log-log" + (", design effect" if self.design_effect > 1 else ""),
+            "n_effective": round(self.at_risk / self.design_effect, 2),
         }
 
 
-def survival(chains: Iterable[tuple[int, bool]], *, confidence: float = DEFAULT_CONFIDENCE) -> tuple[Survival, ...]:
+def survival(
+    chains: Iterable[tuple[int, bool]], clusters: Sequence[str] = (), *, confidence: float = DEFAULT_CONFIDENCE
+) -> tuple[Survival, ...]:
     """Return what is still right after each step (Kaplan and Meier 1958).
 
     A chain that ended well after two steps says nothing about a third; it is counted as far as it went. The interval is
     Greenwood's, on the scale of log(-log), which keeps it between 0 and 1 (Kalbfleisch and Prentice). As long as
     nothing has failed there is no variance to see; then the bound is that of the smallest group so far, by the rule
-    that n of n leave room for a share of α^(1/n).
+    that n of n leave room for a share of α^(1/n). Where chains hang together, the variance is that between clusters
+    (each chain's part in the logarithm of the share, linearised), but never less than Greenwood's; and where there is
+    none to see, each cluster counts once.
 
     Args:
         chains: For each chain the step up to which it is known, and whether it went wrong there.
+        clusters: For each chain what it hangs together with; none at all: nothing.
         confidence: Of each interval by itself.
 
     Example:
         >>> [round(step.share, 3) for step in survival([(1, True), (2, False), (3, True), (3, False)])]
         [0.75, 0.75, 0.375]
     """
-    known = sorted(chains)
+    ends = list(chains)
+    known = list(zip(ends, clusters or map(str, range(len(ends))), strict=True))
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     share, greenwood, found = 1.0, 0.0, list[Survival]()
-    for step_no in range(1, max((last for last, _ in known), default=0) + 1):
-        at_risk = sum(last >= step_no for last, _ in known)
-        failed = sum(last == step_no and is_wrong for last, is_wrong in known)
+    parts = dict.fromkeys((cluster for _, cluster in known), 0.0)
+    for step_no in range(1, max((last for last, _ in ends), default=0) + 1):
+        there = [(last == step_no and is_wrong, cluster) for (last, is_wrong), cluster in known if last >= step_no]
+        at_risk, failed = len(there), sum(is_failed for is_failed, _ in there)
         share *= 1 - failed / at_risk
         if 0 < failed < at_risk:
             greenwood += failed / (at_risk * (at_risk - failed))
-        low, high = _bounds(share, greenwood, at_risk, z, (1 - confidence) / 2)
-        found.append(Survival(step_no, at_risk, failed, share, low, high))
+            for is_failed, cluster in there:
+                parts[cluster] += (is_failed - failed / at_risk) / (at_risk - failed)
+        groups = len({cluster for _, cluster in there})
+        effect = _design_effect(parts, greenwood, len(known)) if 0 < share < 1 else at_risk / groups
+        low, high = _bounds(share, greenwood * effect, groups, z, (1 - confidence) / 2)
+        found.append(Survival(step_no, at_risk, failed, share, low, high, effect))
     return tuple(found)
 
 
-def _bounds(share: float, greenwood: float, at_risk: int, z: float, tail: float) -> tuple[float, float]:
+def _design_effect(parts: Mapping[str, float], greenwood: float, n_chains: int) -> float:
+    n = len(parts)
+    if n == n_chains:
+        return 1.0
+    if n < 2:
+        return float(n_chains)  # no variance to see: all of them are one
+    return max(1.0, n / (n - 1) * sum(part**2 for part in parts.values()) / greenwood)
+
+
+def _bounds(share: float, variance: float, groups: int, z: float, tail: float) -> tuple[float, float]:
     if share >= 1.0:
-        return tail ** (1 / at_risk), 1.0
+        return tail ** (1 / groups), 1.0
     if share <= 0.0:
-        return 0.0, 1 - tail ** (1 / at_risk)
-    spread = z * sqrt(greenwood) / abs(log(share))
+        return 0.0, 1 - tail ** (1 / groups)
+    spread = z * sqrt(variance) / abs(log(share))
     return share ** exp(spread), share ** exp(-spread)

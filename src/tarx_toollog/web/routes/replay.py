@@ -28,6 +28,8 @@ Log = Annotated[ToolLog, Depends(reading)]
 MAX_INTEGER = 2**31 - 1
 """What an integer column of any database holds."""
 
+_MAX_DIGITS = 10  # of a depth: Python refuses to read a number of thousands
+
 _SHOWN_CHANGES = 200  # of a comparison: who has more regressions than that looks at none of them
 
 
@@ -104,7 +106,7 @@ def steps(
 ) -> HTMLResponse:
     """Return the steps of a run, filtered, in pages."""
     row = find_run(log, name)
-    at = min(int(depth), MAX_INTEGER) if depth.isdecimal() else None
+    at = min(int(depth), MAX_INTEGER) if depth.isdecimal() and len(depth) <= _MAX_DIGITS else None
     chosen = StepFilter(state if state in STATES else WRONG, code or None, tool or None, at)
     return render(request, "replay/steps.html", **_listed(log, row, chosen, after))
 

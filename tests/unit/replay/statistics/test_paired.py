@@ -1,12 +1,23 @@
 """Differences of paired shares, against scipy, statsmodels and published values."""
 
+import random
+from typing import Any
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom, binomtest  # type: ignore[import-untyped]
+from statsmodels.regression.linear_model import OLS  # type: ignore[import-untyped]
 from statsmodels.stats.contingency_tables import mcnemar  # type: ignore[import-untyped]
 
-from tarx_toollog.replay.statistics.paired import bonett_price, paired_difference, pairs_to_decide
+from tarx_toollog.replay.statistics.paired import (
+    Pair,
+    bonett_price,
+    clustered_difference,
+    paired_difference,
+    pairs_to_decide,
+)
 
 
 @given(first=st.integers(0, 400), second=st.integers(0, 400))
@@ -72,3 +83,49 @@ def test_the_exact_test_agrees_with_statsmodels(first: int, second: int) -> None
     if first + second:
         expected = mcnemar([[3, first], [second, 4]], exact=True).pvalue
         assert expected == pytest.approx(paired_difference(3, first, second, 4).exact_p, abs=1e-9)
+
+
+def test_pairs_that_stand_alone_and_count_alike_have_the_plain_interval() -> None:
+    pairs = [Pair(True, True)] * 3 + [Pair(True, False)] * 2 + [Pair(False, True)] * 5 + [Pair(False, False, "alone")]
+    assert paired_difference(3, 2, 5, 1) == clustered_difference(pairs)
+
+
+@given(
+    groups=st.lists(
+        st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=5), min_size=2, max_size=30
+    ).filter(lambda groups: len({second - first for group in groups for first, second in group}) > 1)
+)
+def test_the_variance_of_a_difference_between_clusters_is_that_of_statsmodels(groups: Any) -> None:
+    pairs = [Pair(first, second, f"c{number}") for number, group in enumerate(groups) for first, second in group]
+    found = clustered_difference(pairs)
+    if found.n_effective is None:  # every cluster has one pair
+        return
+    y = np.array([float(pair.second) - float(pair.first) for pair in pairs])
+    names = np.array([int(pair.cluster[1:]) for pair in pairs])
+    fitted = OLS(y, np.ones_like(y)).fit(cov_type="cluster", cov_kwds={"groups": names, "use_correction": False})
+    variance = float(fitted.cov_params()[0, 0]) * len(groups) / (len(groups) - 1)
+    expected = min(len(pairs), float(y.var()) / variance) if variance > 1e-12 else len(pairs)
+    assert expected == pytest.approx(found.n_effective, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("largest", "weights"), [(1, [1.0]), (5, [1.0]), (1, [1.0, 9.0]), (5, [1.0, 4.0])],
+    ids=["alone", "in conversations", "of uneven weight", "both"],
+)  # fmt: skip
+def test_models_that_are_alike_are_told_apart_in_less_than_five_of_a_hundred_suites(
+    largest: int, weights: list[float]
+) -> None:
+    draw, n_suites, errors, inside = random.Random(6), 2000, 0, 0
+    for _ in range(n_suites):
+        pairs: list[Pair] = []
+        while len(pairs) < 90:
+            gained, weight = draw.random(), draw.choice(weights)
+            for _ in range(draw.randint(1, largest)):  # what one model gains in a conversation, it gains mostly again
+                differs = draw.random() < 0.3
+                second = draw.random() < (gained if largest > 1 else 0.5)
+                first = not second if differs else second
+                pairs.append(Pair(first, second, f"c{len(pairs)}" if largest == 1 else f"{gained}", weight))
+        found = clustered_difference(pairs)
+        errors += found.low > 0 or found.high < 0
+        inside += found.low <= 0 <= found.high
+    assert errors / n_suites < 0.05 + 0.015  # two-sided 5 %, and what 2,000 suites leave open

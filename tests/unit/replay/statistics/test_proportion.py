@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import beta, binomtest  # type: ignore[import-untyped]
+from scipy.stats import beta, binom, binomtest  # type: ignore[import-untyped]
 from statsmodels.regression.linear_model import OLS  # type: ignore[import-untyped]
 from statsmodels.stats.proportion import proportion_confint  # type: ignore[import-untyped]
 
 from tarx_toollog.replay.statistics.beta import beta_cdf
-from tarx_toollog.replay.statistics.proportion import Case, clustered, posterior_above, wilson
+from tarx_toollog.replay.statistics.proportion import Case, chance_of_so_few, clustered, posterior_above, wilson
 
 
 @given(data=st.data(), n=st.integers(1, 2000), confidence=st.sampled_from([0.8, 0.9, 0.95, 0.99]))
@@ -68,6 +68,11 @@ def test_the_beta_distribution_agrees_with_scipy(a: float, b: float, x: float) -
 @pytest.mark.parametrize(("k", "n", "bound"), [(0, 0, 0.85), (20, 20, 0.85), (170, 200, 0.85), (3, 40, 0.5)])
 def test_the_posterior_agrees_with_scipy(k: int, n: int, bound: float) -> None:
     assert posterior_above(k, n, bound) == pytest.approx(beta.sf(bound, k + 0.5, n - k + 0.5), abs=1e-9)
+
+
+@pytest.mark.parametrize(("k", "n", "bound"), [(0, 1, 0.85), (4, 7, 0.85), (78, 100, 0.85), (5, 5, 0.85), (2, 9, 0.5)])
+def test_the_chance_of_so_few_agrees_with_scipy(k: int, n: int, bound: float) -> None:
+    assert chance_of_so_few(k, n, bound) == pytest.approx(binom.cdf(k, n, bound), abs=1e-9)
 
 
 # ---- cases that hang together ----------------------------------------------------------------------------------------

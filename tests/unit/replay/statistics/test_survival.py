@@ -61,3 +61,20 @@ def test_attempts_are_what_counting_all_choices_gives(results: list[list[bool]],
 def test_no_attempt_is_no_attempt() -> None:
     with pytest.raises(ConfigError, match="1 or more"):
         attempts([(1, 1)], 0)
+
+
+@given(chains=st.lists(st.tuples(st.integers(1, 5), st.booleans()), min_size=2, max_size=40))
+def test_chains_that_are_there_twice_tell_as_much_as_once(chains: list[tuple[int, bool]]) -> None:
+    names = [str(number) for number in range(len(chains))]
+    for once, twice in zip(survival(chains), survival(chains * 2, names * 2), strict=True):
+        assert once.share == pytest.approx(twice.share)
+        assert 2 * once.at_risk == twice.at_risk
+        few_clusters = len(chains) / (len(chains) - 1) if 0 < once.share < 1 else 1
+        assert 2 * few_clusters == pytest.approx(twice.design_effect)
+        assert twice.low <= once.low + 1e-9
+        assert once.high <= twice.high + 1e-9
+
+
+def test_chains_of_one_cluster_are_one() -> None:
+    (only,) = survival([(1, True)] + [(1, False)] * 9, ["one"] * 10)
+    assert (10.0, 1.0) == (only.design_effect, only.to_json()["n_effective"])
