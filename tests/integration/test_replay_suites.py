@@ -69,6 +69,18 @@ def test_turns_that_went_wrong_are_counted_and_not_covered_until_somebody_labels
     assert {"2 steps, ok, recall": [1.0] * 12, "2 steps, bad decision, recall": [1.0] * 6} == weights(mixed, "after")
 
 
+def test_what_a_person_corrects_stays_with_its_kind(mixed: ToolLog) -> None:
+    build(mixed, "before", EVERY_SPLIT)
+    well = [turn.steps[0] for turn in mixed.trajectories(EVERY_SPLIT) if turn.steps[0].tool_calls]
+    uid = next(step.exchange_uid for step in well if not any(call.result_is_error for call in step.tool_calls))
+    expect(mixed, uid, {"name": "recall", "arguments": {"query": "elsewhere"}})
+    report = build(mixed, "after", EVERY_SPLIT)
+    assert dict(report.tiers)["gold"] == (0, 1)
+    assert {name: len(found) for name, found in weights(mixed, "before").items()} == {
+        name: len(found) for name, found in weights(mixed, "after").items()
+    }
+
+
 def test_labelled_failures_stand_for_the_others_of_their_kind(log: ToolLog) -> None:
     for number in range(5):
         talk(Chat(log, str(number)), f"where {'y' * number}?", (saying(" "), ""))
