@@ -9,6 +9,7 @@ command -v initdb >/dev/null 2>&1 || ls /usr/lib/postgresql/*/bin/initdb >/dev/n
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     echo "installing for the tests:$missing" >&2
+    export DEBIAN_FRONTEND=noninteractive
     # shellcheck disable=SC2086 # one word a package
     if { apt-get update -qq && apt-get install -y -qq $missing; } >/dev/null 2>&1; then
         exit 0

@@ -61,7 +61,7 @@ def score(app: App, name: str, as_json: bool) -> None:
 @output_options
 @pass_app
 def list_(app: App, output: Output) -> None:
-    """List the sets of scenarios and the runs, newest first."""
+    """List the suites and the runs, newest first."""
     with app.log() as log:
         replays = Replays(log)
         tags = [{"kind": "scenarios", "name": row["tag"], "at": row["newest_at"], **row} for row in Suites(log).tags()]
