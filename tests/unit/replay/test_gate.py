@@ -11,6 +11,7 @@ from tarx_toollog.replay.reports.chains import share_of
 from tarx_toollog.replay.reports.gate import Gate, GateVerdict, Shares, gate_of
 from tarx_toollog.replay.reports.gate_text import gate_text
 from tarx_toollog.replay.reports.material import Material, Place
+from tarx_toollog.replay.reports.text_report import report_text
 from tarx_toollog.replay.statistics.proportion import wilson
 from tarx_toollog.replay.statistics.sequential import any_time
 from tests.unit.replay.test_report import RUN, of, scenario, trial, turn
@@ -194,3 +195,12 @@ def few(right: int, n: int) -> Shares:
 
 def test_one_wrong_chain_is_no_reason_to_fine_tune() -> None:
     assert ["inconclusive", "fail"] == [gate_of(loop(0, wrong, 0)).verdict for wrong in (1, 2)]
+
+
+def test_a_server_that_answers_with_nothing_but_errors_is_doubted_before_the_model() -> None:
+    told = "every answer is an error of the server"
+    scenarios = {key: scenario(1) for key in range(1, 31)}
+    for n_errors, is_told in ((30, True), (29, False)):
+        trials = [trial(key, 1, key > n_errors, "model_error" if key <= n_errors else "ok") for key in scenarios]
+        gate = gate_of(of(scenarios, trials))
+        assert is_told is (told in gate_text(gate)) is (told in report_text(gate.report))

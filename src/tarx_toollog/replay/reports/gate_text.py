@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from tarx_toollog.replay.reports.gate import Gate, GateVerdict
-from tarx_toollog.replay.reports.text_report import exploratory_note, share_text, tier_statement
+from tarx_toollog.replay.reports.text_report import exploratory_note, server_note, share_text, tier_statement
 from tarx_toollog.replay.scenario import BRONZE
 
 _SAYS: dict[GateVerdict, str] = {
@@ -39,6 +39,7 @@ def _lines(gate: Gate) -> Iterator[str]:
         yield "    a sequential gate counts all chains alike: it speaks for the suite, not for the log"
     yield tier_statement(gate.report)
     yield from exploratory_note(gate.report)
+    yield from server_note(gate.report)
     yield from _rules(gate)
     yield from _next(gate)
 

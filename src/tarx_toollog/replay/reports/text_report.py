@@ -100,6 +100,7 @@ def warnings(report: Report) -> Iterator[str]:
         yield f"{lost} went away while it was asked; the others did its part."
     if report.asked.model_errors:
         yield f"{report.asked.model_errors} {unit} ended in an error of the server; they count as failed."
+    yield from server_note(report)
     if report.asked.unscored:
         yield f"{report.asked.unscored} answers have no score yet: `toollog replay score {report.run.name}`"
     for reason, count in report.chains_unjudged.items():
@@ -107,6 +108,13 @@ def warnings(report: Report) -> Iterator[str]:
     if 0 < report.chains.denominator < _SMALL:
         count = report.chains.denominator
         yield f"only {count} {'chain' if count == 1 else 'chains'}: read the interval, not the percentage."
+
+
+def server_note(report: Report) -> Iterator[str]:
+    """Yield a doubt where nothing but errors came back: a server that is set up wrong looks like a hopeless model."""
+    answered = report.asked.asked - report.asked.infra_errors
+    if report.asked.model_errors == answered > 0:
+        yield "every answer is an error of the server: look at its log before you hold that against the model."
 
 
 def weight_note(report: Report) -> str:
