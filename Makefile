@@ -68,7 +68,7 @@ fuzz: $(DEV)
 	$(PY) -m fuzz --seconds $(or $(FUZZ_SECONDS),60)
 
 clean:
-	rm -rf demo-out build dist bench/out fuzz/corpus fuzz/findings .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage*
+	rm -rf artifacts demo-out build dist bench/out fuzz/corpus fuzz/findings .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage*
 	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
 
 # The stamps: installed once, and again when pyproject.toml changes. The dev install includes the demo's.

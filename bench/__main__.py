@@ -1,6 +1,6 @@
 """Run benches and write ``bench/results/<name>.json``.
 
-python -m bench             all but ``decode``, ``near``, ``export`` and ``replay`` (see ``LONG``)
+python -m bench             all but those that take long (see ``LONG``)
 python -m bench NAME ...    those named; ``python -m bench.export --exchanges N`` for a smaller log
 """
 
@@ -10,9 +10,23 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench import capture, decode, export, growth, ingest, leaked_calls, linking, near, redaction, replay, torture
+from bench import (
+    analysts,
+    capture,
+    decode,
+    export,
+    growth,
+    ingest,
+    leaked_calls,
+    linking,
+    near,
+    redaction,
+    replay,
+    torture,
+)
 
 BENCHES = {
+    "analysts": analysts.measure,
     "capture": capture.measure,
     "decode": decode.measure,
     "export": export.measure,
@@ -25,7 +39,7 @@ BENCHES = {
     "replay": replay.measure,
     "torture": torture.measure,
 }
-LONG = frozenset({"decode", "export", "near", "replay"})
+LONG = frozenset({"analysts", "decode", "export", "near", "replay"})
 """Run only when named: they take minutes, or need what is not installed for the others."""
 RESULTS = Path(__file__).parent / "results"
 

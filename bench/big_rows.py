@@ -4,21 +4,39 @@ What a bulk build knows about a dialogue while it goes through it stands in ``Ta
 exchange into the columns that the writer would fill.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import cache
 from typing import Any, NamedTuple
 
-from bench.dialogues import Asked, Dialogue, as_json, raw_exchange, request_body
-from tarx_toollog.model import Choice, Exchange, Message, Outcome, Request, Response, Timing, ToolCall, Usage
+from bench.talks import Asked, Dialogue, Toolset, answer_body, as_json, raw_exchange, request_body
+from tarx_toollog.canonical import parse_arguments
+from tarx_toollog.model import (
+    EPOCH,
+    Choice,
+    Exchange,
+    Message,
+    Outcome,
+    Request,
+    Response,
+    Timing,
+    ToolCall,
+    ToolDefinition,
+    Usage,
+)
 from tarx_toollog.store.budget import Calibration, Size, budget, measure
-from tarx_toollog.store.results import judge_result
+from tarx_toollog.store.builds import Known
+from tarx_toollog.store.frames import ExecutionReport
+from tarx_toollog.store.labels import NewLabel
+from tarx_toollog.store.results import ResultVerdict, judge_result
 from tarx_toollog.store.verdicts import CallVerdict, judge_call
 from tarx_toollog.wire.decode import decode
 from tarx_toollog.wire.openai_chat import message_from_raw
 
 Values = dict[str, Any]
 
+_REPORT_COLUMNS = ("uid", "call_id", "name", "is_error", "error_type", "error_text", "source")
 _CALL_COLUMNS = ("choice", "ordinal", "wire_index", "call_id", "id_state", "name", "arguments", "origin", "complete")
 
 
@@ -60,6 +78,7 @@ class Offer:
     template: Exchange
     """Offers it, and has no messages."""
     toolset_id: int
+    tools: Mapping[str, ToolDefinition]
     definition_ids: Mapping[str, int]
     n_bytes: int
 
@@ -93,15 +112,23 @@ class Talk:
     errors: dict[int, bool] = field(default_factory=dict)
     """Row of a call of the turn that has a result → whether that is an error."""
     last_id: int | None = None
+    last_tokens: int | None = None
+    """Of the prompt before, where the server counted them."""
+    last_size: int = 0
+    """Bytes of the last message."""
+    is_poisoned: bool = False
+    known: dict[bytes, int] = field(default_factory=dict)
+    """Hash of a message or of a history of this dialogue → its row."""
+    before: Mapping[bytes, int] = field(default_factory=dict)
+    """The same of the dialogue before, which may be repeated word by word."""
 
 
 def answered(talk: Talk, asked: Asked) -> Exchange:
     """Return the exchange as the decoder gives it, but for the messages of its request."""
     dialogue = talk.dialogue
-    raw = raw_exchange(dialogue, asked, b"")
     if asked.is_spoiled:
-        return decode(replace(raw, request_body=request_body(dialogue, [])))
-    first_ms = raw.chunks[0].offset_ns / 1e6
+        return decode(raw_exchange(dialogue, asked, request_body(dialogue, [], system=False)))
+    first_ms = asked.first_ns / 1e6
     message = message_from_raw(asked.answer)
     calls = tuple(replace(call, wire_index=call.ordinal, emitted_ms=first_ms) for call in message.tool_calls)
     choice = Choice(0, replace(message, tool_calls=calls), asked.ending, asked.ending)
@@ -123,11 +150,12 @@ def answered(talk: Talk, asked: Asked) -> Exchange:
         timing=Timing(first_ms, first_ms if calls else None, asked.took_ns / 1e6),
         client_key=dialogue.client_key,
         conversation_hint=dialogue.hint,
-        response_size=len(raw.response_body),
+        user_agent=dialogue.user_agent,
+        response_size=len(answer_body(asked)),
     )
 
 
-def begin_values(talk: Talk, item: Exchange) -> Values:
+def begin_values(talk: Talk, item: Exchange, build: Known | None) -> Values:
     """Return what the request says, and where it belongs."""
     request = talk.offer.request
     return {
@@ -155,7 +183,8 @@ def begin_values(talk: Talk, item: Exchange) -> Values:
         "n_messages": talk.n_messages,
         "params": {key: value for key, value in request.params.items() if key != "model"},
         "request_model": request.model,
-        "poisoned": False,  # only the last answer of a dialogue may hold a call that cannot be read
+        "poisoned": talk.is_poisoned,
+        "model_build_id": None if build is None else build.id,
         "client_key": item.client_key,
         "user_agent": item.user_agent,
         "upstream": item.upstream,
@@ -195,23 +224,29 @@ def finish_values(item: Exchange) -> Values:
     }
 
 
-def budget_values(talk: Talk, item: Exchange, new_bytes: int, calibrations: dict[str | None, Calibration]) -> Values:
+def budget_values(
+    talk: Talk, item: Exchange, build: Known | None, new_bytes: int, calibrations: dict[int | str | None, Calibration]
+) -> Values:
     """Return how the context was spent, and learn from it."""
     size = Size(
         tools=talk.offer.n_bytes,
         system=talk.system_bytes,
         history=talk.history_bytes,
         new=new_bytes,
-        growth=0,  # is asked for to find counts that are too low: these are not
+        growth=talk.last_size + new_bytes,
         has_images=False,
         has_hidden_history=False,
     )
     response = item.response or Response()
-    calibration = calibrations.setdefault(response.model or talk.offer.request.model, Calibration())
-    spent = budget(item, size, calibration)
-    if response.usage is not None and response.usage.input_tokens:
-        calibration.learn(size, response.usage.input_tokens)
+    key = build.id if build is not None else response.model or talk.offer.request.model
+    calibration = calibrations.setdefault(key, Calibration())
+    limit = None if build is None else build.n_ctx
+    spent = budget(item, size, calibration, limit=limit, parent_input_tokens=talk.last_tokens)
+    talk.last_tokens = response.usage.input_tokens if response.usage is not None else None
+    if talk.last_tokens and spent.truncation == "none":
+        calibration.learn(size, talk.last_tokens)
     values: Values = {
+        "ctx_limit": spent.limit,
         "tool_tokens": spent.tool_tokens,
         "system_tokens": spent.system_tokens,
         "history_tokens": spent.history_tokens,
@@ -224,16 +259,21 @@ def budget_values(talk: Talk, item: Exchange, new_bytes: int, calibrations: dict
     return values
 
 
-def call_values(talk: Talk, call: ToolCall, exchange_id: int) -> tuple[Values, CallVerdict]:
-    """Return the columns of a call, and the verdict on it."""
-    verdict = judge_call(call, {tool.name: tool for tool in talk.offer.request.tools})
+def is_unreadable(call: ToolCall, verdict: CallVerdict) -> bool:
+    """Say whether a call poisons the history that it stands in."""
+    return verdict.argument_state not in ("ok", "empty") and parse_arguments(call.arguments).value is None
+
+
+def call_values(talk: Talk, call: ToolCall, exchange_id: int, known: Collection[str]) -> tuple[Values, CallVerdict]:
+    """Return the columns of a call, and the verdict on it; ``known`` are the tools that any request has offered."""
+    verdict = judge_call(call, talk.offer.tools)
     values = {
         "exchange_id": exchange_id,
         "conversation_id": talk.conversation_id,
         "turn_no": talk.turn_no,
         "step_no": talk.step_no,
         "tool_definition_id": talk.offer.definition_ids.get(call.name),
-        "known": True,
+        "known": call.name in known,
         "emitted_ms": call.emitted_ms,
         **{name: getattr(call, name) for name in _CALL_COLUMNS},
         **verdict._asdict(),
@@ -243,11 +283,30 @@ def call_values(talk: Talk, call: ToolCall, exchange_id: int) -> tuple[Values, C
     return values, verdict
 
 
-def result_values(talk: Talk, item: Exchange, message: Message) -> Values:
-    """Return the columns of a result that do not name rows of this exchange; remember whether it is an error."""
+def execution_values(talk: Talk, report: ExecutionReport) -> Values:
+    """Return the columns of what a client reports of the run of a tool."""
+    values = {name: getattr(report, name) for name in _REPORT_COLUMNS}
+    return values | {
+        "tool_call_id": _call(talk, report.call_id).id,
+        "started_at": EPOCH + timedelta(microseconds=report.started_ns // 1000),
+        "exec_ms": report.took_ns / 1e6,
+    }
+
+
+def _call(talk: Talk, call_id: str | None) -> Call:
+    return next(call for call in talk.calls if call.call.call_id == call_id)
+
+
+def result_values(talk: Talk, item: Exchange, message: Message, failed: Collection[str | None]) -> Values:
+    """Return the columns of a result that do not name rows of this exchange; remember whether it is an error.
+
+    ``failed`` are the calls whose tool was reported to have failed.
+    """
     (result,) = message.tool_results
-    answers = next(call for call in talk.calls if call.call.call_id == result.call_id)
+    answers = _call(talk, result.call_id)
     verdict = judge_result(result.text, result.is_error)
+    if not verdict.is_error and result.call_id in failed:
+        verdict = ResultVerdict(True, "exec")
     talk.errors[answers.id] = verdict.is_error
     called = answers.exchange
     waited = item.started_at - called.started_at - timedelta(milliseconds=called.timing.total_ms or 0)
@@ -291,9 +350,23 @@ def turn_values(talk: Talk) -> Values:
     }
 
 
-def sizes(messages: Iterable[Message]) -> Size:
-    """Return the parts of a prompt of these messages alone."""
-    return measure(Request(None, tuple(messages), (), {}), 0)
+def label_values(dialogue: Dialogue) -> Iterator[Values]:
+    """Yield the columns of the labels of a dialogue."""
+    for number, label in enumerate(dialogue.labels, 1):
+        said_at = EPOCH + timedelta(microseconds=dialogue.asked[-1].started_ns // 1000, hours=number)
+        yield {name: getattr(label, name) for name in NewLabel.__slots__} | {"created_at": said_at}
+
+
+@cache
+def empty_size(system: str, toolset: Toolset) -> int:
+    """Return the bytes of a request that has nothing but a system prompt and tools."""
+    return len(request_body(Dialogue("", "", "", system, toolset, ()), []))
+
+
+def sizes(first: Sequence[Message], then: Sequence[Message]) -> tuple[int, int]:
+    """Return what messages take in a prompt, and what others behind them take."""
+    size = measure(Request(None, (*first, *then), (), {}), len(first))
+    return size.history, size.system + size.new
 
 
 def json_size(message: Message) -> int:

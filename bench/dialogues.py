@@ -15,73 +15,40 @@ import itertools
 import json
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache, cached_property
 from pathlib import Path
 from random import Random
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-from tarx_toollog.wire.raw import Begin, Chunk, End, RawExchange, ResponseStart
-
-Message = dict[str, Any]
-Ending = Literal["stop", "tool_calls", "length", "truncated", "disconnected", "error"]
+from bench.talks import (
+    CHARACTERS_PER_TOKEN,
+    Asked,
+    Dialogue,
+    Ending,
+    MadeUp,
+    Message,
+    Toolset,
+    as_json,
+    uid_at,
+)
 
 _DATA = json.loads(Path(__file__).with_suffix(".json").read_text("utf-8"))
-TOOLSETS: tuple[list[Message], ...] = tuple(
-    [{"type": "function", "function": {"name": name, **_DATA["tools"][name]}} for name in names]
+_TOOLSETS = tuple(
+    Toolset([{"type": "function", "function": {"name": name, **_DATA["tools"][name]}} for name in names])
     for names in _DATA["toolsets"]
 )
+WORDS: tuple[str, ...] = tuple(_DATA["words"])
+"""The words of each language."""
+SHARES = (70, 12, 12, 6)
+"""Weights of the languages."""
 SMALL_TALK: dict[str, str] = dict(_DATA["small_talk"])
-_SHARES = (70, 12, 12, 6)  # weights of the languages
 _WORDS = 20_000  # of one language
-_MODEL = "tarx-7b-q4_k_m"
 _START = datetime(2026, 9, 1, 8, tzinfo=UTC)
-_CHARACTERS_PER_TOKEN = 3.4
 _REPEATED, _NEARLY_REPEATED, _ENDS_BADLY = 0.02, 0.04, 0.06
 _NEAR = 500  # a near duplicate repeats one of that many dialogues before it
 _TURNS = (46, 25, 13, 7, 4, 2, 2, 1)  # weights of one to eight turns
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One exchange of a dialogue, as it is to be."""
-
-    uid: str
-    started_ns: int
-    took_ns: int
-    new: tuple[Message, ...]
-    """What the client adds to the history: a user's message, or results."""
-    answer: Message
-    """As the server gives it, and as the client sends it back."""
-    ending: Ending
-    input_tokens: int
-    output_tokens: int
-    is_spoiled: bool = False
-    """Whether it ends badly."""
-
-    @property
-    def response_id(self) -> str:
-        return f"chatcmpl-{self.uid[-12:]}"
-
-    @property
-    def timings(self) -> dict[str, float]:
-        """Return the durations that the server tells, in milliseconds."""
-        return {"prompt_ms": self.input_tokens * 0.31, "predicted_ms": self.output_tokens * 21.7}
-
-
-@dataclass(frozen=True, slots=True)
-class Dialogue:
-    """One dialogue of one user."""
-
-    uid: str
-    hint: str
-    """The conversation id that the client gives in a header."""
-    client_key: str
-    system: str
-    toolset: int
-    """Place in ``TOOLSETS``."""
-    asked: tuple[Asked, ...]
 
 
 class _Call(NamedTuple):
@@ -107,11 +74,12 @@ class _Source(NamedTuple):
     ends_badly: bool
 
 
-_CUMULATED = list(itertools.accumulate(1 / (rank + 1) for rank in range(_WORDS)))
+CUMULATED = list(itertools.accumulate(1 / (rank + 1) for rank in range(_WORDS)))
+"""Weights of the words of a vocabulary, summed up."""
 
 
 @cache
-def _vocabulary(words: str) -> list[str]:
+def vocabulary(words: str) -> list[str]:
     """Return the words of a language, and compounds of them: as in a real one, most are rare."""
     parts, random = words.split(), Random(words)
     made = dict.fromkeys(parts)
@@ -128,7 +96,7 @@ class _Voice:
         self.random = Random(source.seed)
         self.serial = f"{source.serial:07}"
         self._variant = f" {source.variant}" if source.variant else ""
-        self._words = _vocabulary(self.random.choices(_DATA["words"], _SHARES)[0])
+        self._words = vocabulary(self.random.choices(WORDS, SHARES)[0])
 
     @cached_property
     def name(self) -> str:
@@ -136,11 +104,16 @@ class _Voice:
 
     def words(self, fewest: int, most: int) -> str:
         k = self.random.randint(fewest, most)
-        return " ".join(self.random.choices(self._words, cum_weights=_CUMULATED, k=k))
+        return " ".join(self.random.choices(self._words, cum_weights=CUMULATED, k=k))
 
     def text(self, fewest: int, most: int) -> str:
         """Return a text that stands in no other dialogue."""
         return f"{self.words(fewest, most)} ({self.serial}). {self.name}: {self.words(2, 6)}{self._variant}."
+
+
+def made_up(n_exchanges: int, seed: int = 1) -> MadeUp:
+    """Return a log of so many exchanges; the same number and seed make the same."""
+    return MadeUp(dialogues(n_exchanges, seed), _TOOLSETS)
 
 
 def dialogues(n_exchanges: int, seed: int = 1) -> Iterator[Dialogue]:
@@ -179,15 +152,15 @@ def _source(random: Random, recent: deque[_Source], seed: int, number: int) -> _
 
 def _dialogue(number: int, source: _Source, random: Random, moment_ns: int) -> Dialogue:
     voice = _Voice(source)
-    toolset = voice.random.randrange(len(TOOLSETS))
-    uid = _uid(random, moment_ns)
+    toolset = voice.random.choice(_TOOLSETS)
+    uid = uid_at(random, moment_ns)
     day = _START + timedelta(days=(moment_ns // 10**9 - int(_START.timestamp())) // 86400)
     system = voice.random.choice(_DATA["systems"]).format(day=day.date())
     n_turns = voice.random.choices(range(1, 9), _TURNS)[0]
     turns = [_turn(voice) for _ in range(n_turns)]
     if source.ends_badly:
         turns.append((voice.text(6, 20), [_Reply(voice.text(10, 40))]))
-    asked = _asked(turns, random, moment_ns, len(system) + len(json.dumps(TOOLSETS[toolset])))
+    asked = _asked(turns, random, moment_ns, len(system) + toolset.size)
     if source.ends_badly:
         asked[-1] = _spoiled(asked[-1], voice)
     return Dialogue(uid, f"chat-{number:07}", f"client-{number % 5}", system, toolset, tuple(asked))
@@ -204,14 +177,14 @@ def _asked(turns: list[tuple[str, list[_Reply]]], random: Random, moment_ns: int
             answered = len(answer["content"] or "") + sum(len(call.name + call.arguments) + 30 for call in reply.calls)
             made.append(
                 Asked(
-                    uid=_uid(random, moment_ns),
+                    uid=uid_at(random, moment_ns),
                     started_ns=moment_ns,
                     took_ns=took_ns,
                     new=new,
                     answer=answer,
                     ending="tool_calls" if reply.calls else "stop",
-                    input_tokens=round(size / _CHARACTERS_PER_TOKEN),
-                    output_tokens=round(answered / _CHARACTERS_PER_TOKEN) + 3,
+                    input_tokens=round(size / CHARACTERS_PER_TOKEN),
+                    output_tokens=round(answered / CHARACTERS_PER_TOKEN) + 3,
                 )
             )
             size += answered + 30
@@ -246,17 +219,6 @@ def _spoiled(asked: Asked, voice: _Voice) -> Asked:
         call = {"name": "tarx_recall", "arguments": {"query": voice.text(1, 3)}}
         answer["content"] = f"<tool_call>\n{as_json(call)}\n</tool_call>"
     return replace(asked, ending=ending, answer=answer, is_spoiled=True)
-
-
-def _uid(random: Random, moment_ns: int) -> str:
-    value = (moment_ns // 10**6) << 80 | 0x7 << 76 | random.getrandbits(12) << 64 | 0b10 << 62 | random.getrandbits(62)
-    text = f"{value:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
-
-
-def as_json(value: Any) -> str:
-    """Return a value as the server and the client write it."""
-    return json.dumps(value, ensure_ascii=False)
 
 
 # ---- scripts --------------------------------------------------------------------------------------------------------
@@ -333,63 +295,3 @@ _SCRIPTS: dict[Callable[[_Voice], _Chain], int] = {
     lambda voice: [(_recall(voice),), (_save(voice),)]: 3,
 }
 """The chains that a turn may have, with their weights."""
-
-
-# ---- on the wire ----------------------------------------------------------------------------------------------------
-
-
-def request_body(dialogue: Dialogue, messages: list[Message]) -> bytes:
-    """Return the body of a request with these messages, the system message not among them."""
-    body = {
-        "model": _MODEL,
-        "temperature": 0.2,
-        "stream": True,
-        "stream_options": {"include_usage": True},
-        "messages": [{"role": "system", "content": dialogue.system}, *messages],
-        "tools": TOOLSETS[dialogue.toolset],
-    }
-    return json.dumps(body, ensure_ascii=False).encode()
-
-
-def raw_exchange(dialogue: Dialogue, asked: Asked, body: bytes) -> RawExchange:
-    """Return what a tap would have seen of one exchange."""
-    begin = Begin(
-        uid=asked.uid,
-        leg="middleware",
-        method="POST",
-        path="/v1/chat/completions",
-        started_ns=asked.started_ns,
-        headers=(("user-agent", "TARX-Workbench/1.4"),),
-        client_key=dialogue.client_key,
-        upstream="http://127.0.0.1:11435",
-        conversation_hint=dialogue.hint,
-        hint_source="header",
-        body_size=len(body),
-    )
-    first_ns = asked.took_ns // 4
-    if asked.ending == "error":
-        error = {"code": 500, "message": "failed to process the prompt", "type": "server_error"}
-        data, start = as_json({"error": error}).encode(), ResponseStart(500, (("content-type", "application/json"),), 0)
-    else:
-        data, start = _stream(asked), ResponseStart(200, (("content-type", "text/event-stream"),), 0)
-    disconnected = asked.ending == "disconnected"
-    end = End(asked.took_ns, final_seen=not disconnected, disconnected=disconnected, body_size=len(data))
-    return RawExchange(begin, body, start, (Chunk(first_ns, data),), end)
-
-
-def _stream(asked: Asked) -> bytes:
-    """Return the events of an answer; those of one that broke off end in the middle of the text."""
-    delta = dict(asked.answer)
-    calls = delta.pop("tool_calls", [])
-    if calls:
-        delta["tool_calls"] = [{"index": i, **call} for i, call in enumerate(calls)]
-    chunk = {"id": asked.response_id, "object": "chat.completion.chunk", "model": _MODEL}
-    events: list[Any] = [{**chunk, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}]
-    if asked.ending not in ("truncated", "disconnected"):
-        events.append({**chunk, "choices": [{"index": 0, "delta": {}, "finish_reason": asked.ending}]})
-        usage = {"prompt_tokens": asked.input_tokens, "completion_tokens": asked.output_tokens}
-        events.append({**chunk, "choices": [], "usage": usage, "timings": asked.timings})
-    lines = [f"data: {as_json(event)}\n\n" for event in events]
-    if len(events) > 1:
-        lines.append("data: [DONE]\n\n")
-    return "".join(lines).encode()

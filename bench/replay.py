@@ -1,4 +1,4 @@
-"""How fast answers are scored, beside BFCL's own checker on the same answers; and how fast a report is made.
+"""How fast answers are scored, beside BFCL's own checker on the same answers; and how fast reports and pages are made.
 
 Ours is ``judge``: the calls are read from their texts, held against the schemas of all offered tools and against the
 expectation, and scored under all profiles, one process. BFCL's checker (``ast_checker``) gets its answers read.
@@ -8,8 +8,11 @@ expectation, and scored under all profiles, one process. BFCL's checker (``ast_c
 
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import httpx
 
 from tarx_toollog import Settings, ToolLog
 from tarx_toollog.canonical import json_text
@@ -26,9 +29,17 @@ from tarx_toollog.store.replays import Answer
 from tests.bfcl.mutations import outputs
 from tests.bfcl.places import canonical
 from tests.bfcl.ruler import python_of_bfcl, read_cases, seconds, with_calls
+from tests.support.web_pages import served_pages
 from tests.unit.replay.support import EVERY_SPLIT, Chat, calling, saying
 
 SCENARIOS = 1000
+_ADDRESSES = {
+    "list": "/replay",
+    "run": "/replay/runs/r",
+    "steps": "/replay/runs/r/steps?state=all&tool=recall",
+    "compare": "/replay/compare?first=r&second=again",
+}
+_LOOKS = 4  # at each page
 _EACH = 4  # answers of a case: the right one, and some with a fault
 
 Figures = dict[str, Any]
@@ -78,11 +89,21 @@ def _report() -> Figures:
                 Chat(log, f"c{number}").turn(f"Where is {number}?", call, saying("There."))
             build(log, "t", EVERY_SPLIT)
             replay(log, RunRequest("r", "t", "recorded:", Overrides("log")))
+            replay(log, RunRequest("again", "t", "recorded:", Overrides("log")))
             began = time.perf_counter()
             report = build_report(log, "r")
             page = report_html(report, details(log, "r"))
-            return {
-                "report_scenarios": SCENARIOS,
-                "report_seconds": round(time.perf_counter() - began, 2),
-                "page_kb": len(page) // 1024,
-            }
+            told = {"report_seconds": round(time.perf_counter() - began, 2), "page_kb": len(page) // 1024}
+        return {"report_scenarios": SCENARIOS, **told, "pages": dict(_pages(Path(settings.database)))}
+
+
+def _pages(database: Path) -> Iterator[tuple[str, Figures]]:
+    """Yield for each page how long it takes first, when it is counted, and again, and what it weighs."""
+    with served_pages(database) as url, httpx.Client(base_url=url, timeout=60) as client:
+        for name, address in _ADDRESSES.items():
+            took = []
+            for _ in range(_LOOKS):
+                began = time.perf_counter()
+                answer = client.get(address).raise_for_status()
+                took.append(round(1000 * (time.perf_counter() - began)))
+            yield name, {"first_ms": took[0], "again_ms": min(took[1:]), "kb": len(answer.content) // 1024}

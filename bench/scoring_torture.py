@@ -65,8 +65,10 @@ def _of_step(case: ScoringCase) -> tuple[str, str | None]:
 
 
 def _of_chain(case: ScoringCase) -> tuple[str, str | None]:
-    wanted = [Call(name, arguments) for calls in case.expected for name, arguments in calls]
-    chain = [ExpectedCall(call, frozenset(case.needs.get(number, ()))) for number, call in enumerate(wanted)]
+    wanted = [(Call(*call), step) for step, calls in enumerate(case.expected) for call in calls]
+    chain = [
+        ExpectedCall(call, frozenset(case.needs.get(number, ())), step) for number, (call, step) in enumerate(wanted)
+    ]
     made = [[Call(name, arguments) for name, arguments in calls] for calls in case.made]
     found = match_chain(chain, made, TOOLS, is_read=lambda name: suggest_effect(name) == "read")
     code = found.problems[0].code if found.problems else None

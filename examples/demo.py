@@ -207,9 +207,11 @@ def show(model_url: str, model: str) -> None:
     toollog("Training data", "export", "run", str(OUT / "export"), "--for", "mlx", "--for", "trl", *splits)
     show_first_example(OUT / "export")
     toollog("Freeze what was logged as tests", "replay", "build", "--tag", "demo", *splits)
-    replay("Replay them with the model that was logged", "demo-again", model_url, model)
+    short = {"max_tokens": 64}  # a base model does not end by itself; both are asked in the same way
+    title = "Replay them with the model that was logged"
+    replay(title, "demo-again", model_url, model, "--extra-body", json.dumps(short))
     if model == launch.ALIAS:
-        off = {"lora": [{"id": 0, "scale": 0.0}], "max_tokens": 64}
+        off = {"lora": [{"id": 0, "scale": 0.0}], **short}
         title = "Replay them with the base model: the same server, the adapter off"
         replay(title, "demo-base", model_url, model, "--extra-body", json.dumps(off))
         toollog("The two beside each other", "replay", "compare", "demo-base", "demo-again")
@@ -225,6 +227,7 @@ def show(model_url: str, model: str) -> None:
 source .venv/bin/activate; export TOOLLOG_DATABASE={DATABASE}
 toollog log list
 toollog db query "SELECT * FROM v_tool_stats"
+toollog ui                  # the replays step by step, in the browser
 toollog --help
 Then put two lines into an app of yours: see examples/workbench_app.py
 """)

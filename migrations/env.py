@@ -11,8 +11,8 @@ from alembic import context
 
 from tarx_toollog.config import Settings
 from tarx_toollog.store.engine import writer_engine
-from tarx_toollog.store.migrate import create_views
-from tarx_toollog.store.schema import metadata
+from tarx_toollog.store.migrate import create_derived
+from tarx_toollog.store.schema import SEARCH_TABLE, drop_triggers, metadata
 from tarx_toollog.store.types import JsonText, SafeText, UtcDateTime
 from tarx_toollog.store.views import VIEWS
 
@@ -45,16 +45,18 @@ def _migrate(connection: sa.Connection) -> None:
         render_item=_plain_type,
     )
     with context.begin_transaction():
+        drop_triggers(connection)
         for view in reversed(VIEWS):
             connection.exec_driver_sql(f"DROP VIEW IF EXISTS {view.name}")
         context.run_migrations()
         if sa.inspect(connection).has_table("exchange"):
-            create_views(connection)
+            create_derived(connection)
     connection.commit()
 
 
 def _is_a_table_of_ours(_item: object, name: str | None, kind: str, _reflected: bool, _other: object) -> bool:
-    return not (kind == "table" and name == "alembic_version")
+    is_other = kind == "table" and name is not None and name.startswith(("alembic_version", SEARCH_TABLE))
+    return not is_other
 
 
 def _plain_type(kind: str, item: object, _context: object) -> str | Literal[False]:

@@ -2,7 +2,8 @@
 # consumers.sh ci|bfcl|inspect|trainers: install the real readers of training files, which tests/consumers opens our files
 # with, and the real judge of tool calls, which tests/bfcl holds ours against.
 #
-#   ci        .venv-consumers (mlx-lm, datasets 5, mistral-common, chat templates) and .venv-datasets4 (datasets 4.0)
+#   ci        .venv-consumers (mlx-lm, datasets 5, mistral-common, chat templates) .venv-datasets4 (datasets 4.0),
+#             .venv-analysts (Datasette, and DuckDB with its reader of SQLite files)
 #   bfcl      .venv-bfcl (the Berkeley function-calling leaderboard, 4 MB); part of ci
 #   inspect   .venv-inspect (Inspect's reader of datasets, 325 MB); opt-in
 #   trainers  .venv-trainers (PyTorch with TRL and Axolotl) and .venv-llamafactory (with LLaMA-Factory), 1.5 GB each
@@ -46,6 +47,7 @@ fetch() {
 ci() {
     install .venv-consumers ci
     install .venv-datasets4 datasets4
+    install .venv-analysts analysts
     bfcl
 }
 

@@ -10,7 +10,7 @@ from xdist.scheduler import LoadGroupScheduling  # type: ignore[import-untyped] 
 from tests.support.model_server import ModelServer, running_model_server
 
 # A developer's own settings and proxies must not decide whether a test passes.
-_KEPT = ("TOOLLOG_TRAINERS", "TOOLLOG_TEST_POSTGRES")
+_KEPT = ("TOOLLOG_TRAINERS", "TOOLLOG_TEST_POSTGRES", "TOOLLOG_ARTIFACTS")
 for _name in list(os.environ):
     if (_name.startswith("TOOLLOG_") and _name not in _KEPT) or _name.lower().endswith("_proxy"):
         del os.environ[_name]

@@ -1,25 +1,23 @@
 """What a person does with the pages of replay, in a real browser. Nothing may go wrong in its console on the way."""
 
-import os
 import re
-import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Dialog, Page, ViewportSize, expect, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from tarx_toollog.replay.reports.details import details
 from tarx_toollog.replay.reports.report import build_report
 from tarx_toollog.replay.reports.report_html import report_html
 from tarx_toollog.store.log import ToolLog
+from tests.support.browsing import watched
 from tests.support.web_pages import HOSTILE_RUN, SCRIPT, make_log, served_pages
 
 NARROW: ViewportSize = {"width": 360, "height": 740}
-_PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 
 
 @pytest.fixture(scope="module")
@@ -41,50 +39,6 @@ def report(database: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def url(database: Path, report: Path) -> Iterator[str]:
     with served_pages(database) as url:
         yield url
-
-
-@pytest.fixture(scope="module")
-def browser(url: str) -> Iterator[Browser]:
-    """Yield the browser. It comes last: while it runs, no other event loop can run in this thread."""
-    program = next(filter(None, map(shutil.which, _PROGRAMS)), None)
-    if program is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("Chromium is not installed")
-        pytest.skip("needs Chromium: apt-get install chromium")
-    with sync_playwright() as playwright:
-        # Chromium's own sandbox does not start for root, as whom tests run in containers.
-        started = playwright.chromium.launch(executable_path=program, chromium_sandbox=os.geteuid() != 0)
-        yield started
-        started.close()
-
-
-@contextmanager
-def watched(context: BrowserContext, own: str) -> Iterator[Page]:
-    """Yield a page, and fail if it says an error, opens a dialog or asks anybody but ``own`` for anything."""
-    trouble: list[str] = []
-
-    def note(what: str, is_trouble: bool = True) -> None:
-        if is_trouble:
-            trouble.append(what)
-
-    def dismiss(dialog: Dialog) -> None:
-        note(f"dialog: {dialog.message}")
-        dialog.dismiss()
-
-    page = context.new_page()
-    page.set_default_timeout(10_000)
-    page.on("console", lambda said: note(said.text, said.type in ("error", "warning")))
-    page.on("pageerror", lambda error: note(str(error)))
-    page.on("dialog", dismiss)
-    page.on("request", lambda sent: note(sent.url, not sent.url.startswith(own)))
-    yield page
-    assert [] == trouble
-
-
-@pytest.fixture
-def page(browser: Browser, url: str) -> Iterator[Page]:
-    with closing(browser.new_context(base_url=url)) as context, watched(context, url) as page:
-        yield page
 
 
 def labels(database: Path) -> list[tuple[str, str | None, str, str | None]]:
@@ -134,6 +88,21 @@ def test_a_person_accepts_an_answer_and_labels_a_logged_one(page: Page, database
         ("also_right", None, "ann", "as good"),
         ("expected", '{"name":"recall","arguments":{"query":"home"}}', "eve", None),
     ] == labels(database)
+
+
+def test_a_person_says_what_is_right_for_each_argument(page: Page) -> None:
+    page.goto("/replay/runs/worse/steps?code=arg_extra")
+    page.locator("table.steps tbody a").first.click()
+    expect(page.locator("#verdict")).to_have_text("wrong")
+    form = page.locator("#by-rule")
+    form.get_by_label("recall/query").select_option(label="this value too")
+    form.get_by_role("button").click()  # the browser wants a choice for the other argument
+    expect(page.locator("#verdict")).to_have_text("wrong")
+    form.get_by_label("recall/limit").select_option(label="any value, or none")
+    form.get_by_role("button").click()
+    expect(page.get_by_role("status")).to_contain_text("Accepted")
+    expect(page.locator("#verdict")).to_have_text("right")
+    expect(page.locator("#rules")).to_contain_text("recall/limit: whatever it is, also left out")
 
 
 def test_hostile_texts_do_nothing_on_any_page(page: Page) -> None:
@@ -188,6 +157,20 @@ def test_the_page_of_a_run_as_a_file_is_filtered_by_its_script(browser: Browser,
         page.locator("#text").fill("three")
         expect(shown).to_have_count(3)
         expect(page.locator("#count")).to_have_text("3 of 15")
+
+
+def test_a_link_to_a_step_of_the_file_opens_it_also_where_the_list_leaves_it_out(
+    browser: Browser, report: Path
+) -> None:
+    with closing(browser.new_context()) as context, watched(context, "file:") as page:
+        page.goto(report.as_uri())
+        right = page.locator("details[data-state=right]").first
+        expect(right).to_be_hidden()
+        place = right.get_attribute("id")
+    with closing(browser.new_context()) as context, watched(context, "file:") as page:
+        page.goto(f"{report.as_uri()}#{place}")
+        expect(page.locator("details[open]")).to_have_count(1)
+        expect(page.locator("details[open]")).to_contain_text("expected")
 
 
 def _brightness(colour: str) -> int:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tarx_toollog.store import queries
+from tarx_toollog.store.answers import queries
 from tarx_toollog.store.filters import Filters
 from tarx_toollog.store.log import ToolLog
 from tests.unit.cli.samples import Chat, bad_chat, call, good_chat, rows, run, write_log
@@ -31,7 +31,7 @@ def test_status_shows_figures_and_the_next_command(database: Path) -> None:
     assert result.exit_code == 0
     assert f"database       {database} (" in result.stdout
     assert "exchanges      9 (1 not completed, 0 open)\n" in result.stdout
-    assert "tool calls     5 (0 without a result)\n" in result.stdout
+    assert "tool calls     5 (0 unanswered)\n" in result.stdout
     assert "conversations  2\n" in result.stdout
     assert result.stdout.endswith("next           toollog tools list\n")
 
@@ -93,10 +93,45 @@ def test_the_log_is_listed_newest_first_with_the_names_of_the_calls(database: Pa
         (["--until", "2026-05-28T20:27"], 4),
         (["--since", "7d", "--until", "2020-01-01"], 0),
         (["-n", "2"], 2),
+        (
+            ["--where", "tool = 'tarx_remember'", "--where", "total_ms >= 0"],
+            9,
+        ),  # the last one holds, as with any option
+        (["--where", "tool = 'tarx_remember' AND schema_state = 'fail'"], 1),
+        (["--label", "quality"], 0),
     ],
 )
 def test_filters_narrow_the_list(database: Path, filters: list[str], count: int) -> None:
     assert count == len(rows("log", "list", *filters))
+
+
+def test_a_label_and_a_condition_are_filters_of_every_list(database: Path) -> None:
+    (wrong,) = rows("log", "list", "--where", "schema_state = 'fail'")
+    assert run("labels", "add", wrong["exchange_uid"], "--bad").exit_code == 0
+
+    for given in (["--label", "quality=bad"], ["--where", "schema_state = 'fail'"]):
+        assert [wrong] == rows("log", "list", *given)
+        assert [wrong] == rows("log", "tail", *given)
+        assert [wrong["conversation_uid"]] == [row["conversation_uid"] for row in rows("conversations", "list", *given)]
+        assert [("tarx_remember", 1)] == [(row["tool"], row["calls"]) for row in rows("tools", "list", *given)]
+
+
+def test_a_suite_and_an_export_remember_the_condition_that_they_were_made_with(database: Path, tmp_path: Path) -> None:
+    given = ["--where", "signature = 'tarx_recall'", "--split", "train"]
+    assert run("export", "run", str(tmp_path / "out"), *given).exit_code == 0
+    manifest = (tmp_path / "out" / "manifest.json").read_text("utf-8")
+    suite = json.loads(run("replay", "build", "--tag", "v1", *given, "--json").stdout)
+
+    assert '"where": "signature = \'tarx_recall\'"' in manifest
+    assert ("signature = 'tarx_recall'", 1) == (suite["filters"]["where"], suite["turns"])
+
+
+def test_a_wrong_condition_is_exit_code_2_with_the_columns(database: Path) -> None:
+    result = run("log", "list", "--where", "tol = 'tarx_remember' AND n_tools > 1")
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "tol" in result.stderr
+    assert "Columns of v_exchanges: exchange_uid, started_at" in result.stderr
 
 
 def test_a_list_longer_than_a_page_is_whole_and_in_order(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:

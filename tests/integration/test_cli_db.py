@@ -2,11 +2,14 @@
 
 import json
 import sqlite3
+import sys
 from pathlib import Path
 
 import pytest
+from pyarrow import parquet
 
-from tarx_toollog.store import maintenance, queries
+from tarx_toollog.store import maintenance
+from tarx_toollog.store.answers.status import status
 from tarx_toollog.store.log import ToolLog
 from tarx_toollog.store.schema import SCHEMA_REVISION
 from tests.unit.cli.samples import bad_chat, good_chat, rows, run, write_log
@@ -79,7 +82,7 @@ def test_a_backup_is_whole_private_and_taken_while_another_writes(database: Path
     assert result.exit_code == 0, result.stderr
     assert target.stat().st_mode & 0o777 == 0o600
     with ToolLog.open(target) as copy, ToolLog.open(database) as log:
-        assert queries.status(log.engine) == queries.status(copy.engine)
+        assert status(log.engine) == status(copy.engine)
         assert maintenance.damage(copy.engine) == []
     assert [path for path in database.parent.iterdir() if "partial" in path.name] == []
 
@@ -139,3 +142,105 @@ def test_a_query_without_end_is_ended(database: Path) -> None:
 
     assert result.exit_code == 2
     assert "took longer" in result.stderr
+
+
+def test_a_ready_query_is_asked_by_its_name(database: Path) -> None:
+    assert rows("db", "query", "--ready", "failing_tools", "--param", "tool=tarx_recall")[0]["calls"] == 1
+    assert [row["tool"] for row in rows("db", "query", "--ready", "failing_tools", "-n", "1")] == ["tarx_fly"]
+    assert rows("db", "query", "--ready", "failing_tools", "--param", "since=2999-01-01") == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("--ready", "failing_tool"), "did you mean failing_tools?"),
+        (("--ready", "failing_tools", "--param", "since"), "is no pair"),
+        (("--ready", "failing_tools", "--param", "colour=red"), "no parameter 'colour'"),
+        (("--ready", "one_request"), "needs a value for exchange"),
+        (("--ready", "failing_tools", "SELECT 1"), "give SQL, or the name"),
+        (("SELECT 1", "--param", "since=7d"), "--param goes with --ready"),
+        ((), "give SQL, or the name"),
+        (("SELECT 1", "--parquet"), "add -o FILE"),
+        (("SELECT 1", "--parquet", "--csv", "-o", "x.parquet"), "exclude each other"),
+    ],
+)
+def test_a_question_that_cannot_be_asked_says_why(database: Path, arguments: tuple[str, ...], problem: str) -> None:
+    result = run("db", "query", *arguments)
+
+    assert result.exit_code in (2, 3), result.stderr
+    assert problem in result.stderr
+    assert not Path("x.parquet").exists()
+
+
+def test_the_ready_queries_are_listed_and_shown(database: Path) -> None:
+    listed = rows("db", "queries")
+
+    assert {"name": "failing_tools", "group": "tools", "question": "Which tools fail, and how often?"} in listed
+    shown = run("db", "queries", "failing_tools").stdout
+    assert "--param since=1970-01-01" in shown
+    assert "FROM v_tool_calls" in shown
+    assert json.loads(run("db", "queries", "failing_tools", "--json").stdout)["parameters"][0]["name"] == "since"
+    assert run("db", "queries", "nothing").exit_code == 3
+
+
+def test_a_parquet_file_holds_the_rows_with_their_types(database: Path, tmp_path: Path) -> None:
+    file = tmp_path / "calls.parquet"
+    sql = (
+        "SELECT 1 AS n, 2.5 AS x, NULL AS blank, tool, 9223372036854775807 AS big, X'00FF' AS raw, "
+        "CASE tool WHEN 'tarx_fly' THEN 'some' ELSE 3 END AS mixed FROM v_tool_calls ORDER BY tool LIMIT 2"
+    )
+
+    assert run("db", "query", sql, "--parquet", "-o", str(file)).exit_code == 0
+
+    table = parquet.read_table(file)
+    assert ["int64", "double", "string", "string", "int64", "binary", "string"] == [
+        str(one.type) for one in table.schema
+    ]
+    first = {"n": 1, "x": 2.5, "blank": None, "tool": "tarx_fly", "big": 2**63 - 1, "raw": b"\0\xff", "mixed": "some"}
+    assert [first, first | {"tool": "tarx_recall", "mixed": "3"}] == table.to_pylist()
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_parquet_file_without_rows_has_the_columns(database: Path, tmp_path: Path) -> None:
+    result = run("db", "query", "SELECT tool FROM v_tool_calls WHERE 0", "--parquet", "-o", str(tmp_path / "x.parquet"))
+
+    assert "no rows\n" == result.stderr
+    assert ["tool"] == parquet.read_table(tmp_path / "x.parquet").column_names
+
+
+def test_without_pyarrow_parquet_says_what_to_install(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+
+    result = run("db", "query", "SELECT 1", "--parquet", "-o", "x.parquet")
+
+    assert result.exit_code == 2
+    assert "pip install 'tarx-toollog[parquet]'" in result.stderr
+    assert not Path("x.parquet").exists()
+
+
+def test_metadata_for_datasette_is_written_and_says_how_it_is_used(database: Path, tmp_path: Path) -> None:
+    out = tmp_path / "metadata.yaml"
+
+    result = run("db", "datasette", str(out))
+
+    assert f"datasette {database} --metadata {out}" in result.stderr
+    assert '  "log":' in out.read_text("utf-8").splitlines()
+    assert run("db", "datasette", str(tmp_path / "missing" / "x.yaml")).exit_code == 1
+
+
+def test_metadata_for_datasette_never_replaces_a_file_unasked(database: Path, tmp_path: Path) -> None:
+    out = tmp_path / "metadata.yaml"
+    out.write_text("mine")
+
+    refused = run("db", "datasette", str(out))
+
+    assert (refused.exit_code, out.read_text()) == (2, "mine")
+    assert "--force" in refused.stderr
+    assert run("db", "datasette", str(out), "--force").exit_code == 0
+    assert out.read_text("utf-8").startswith("title: tarx-toollog")
+
+
+def test_there_is_no_datasette_for_postgresql(tmp_path: Path) -> None:
+    result = run("--database", "postgresql://nobody@127.0.0.1:1/log", "db", "datasette", str(tmp_path / "x.yaml"))
+
+    assert (result.exit_code, "SQLite files only" in result.stderr) == (2, True)

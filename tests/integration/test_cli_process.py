@@ -1,19 +1,30 @@
 """The command as a process: pipes, signals, and recording end to end."""
 
+import asyncio
 import json
 import os
 import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 from urllib.request import Request, urlopen
 
 import pytest
+from fastapi import FastAPI
+from fastapi import Request as ChatRequest
+from fastapi.responses import StreamingResponse
 
+from tarx_toollog import ToolLogMiddleware
 from tarx_toollog.store.log import ToolLog
+from tests.support.asgi import CHAT, query, recording, stored
+from tests.support.upstream import DONE, chat_request, talk, text_events
+from tests.support.waiting import eventually
+from tests.support.workers import serving
 from tests.unit.cli.samples import bad_chat, good_chat, write_log
 from tests.unit.cli.test_checks import server
 
@@ -82,6 +93,51 @@ def test_follow_prints_what_comes_and_ends_with_130_on_ctrl_c(
     assert before["tools"] == ""
     assert after["tools"] == "tarx_remember"
     assert process.wait(PATIENCE_S) == 130
+    assert "Traceback" not in stream(process.stderr).read()
+
+
+def test_follow_shows_live_traffic_and_a_stream_once_when_it_ends(
+    tmp_path: Path, started: list[subprocess.Popen[str]]
+) -> None:
+    may_end = threading.Event()
+
+    async def pieces(text: str) -> AsyncIterator[bytes]:
+        yield b"".join(text_events([text]))
+        if text == "slow":
+            await asyncio.to_thread(may_end.wait, PATIENCE_S)
+        yield DONE
+
+    app = FastAPI()
+
+    @app.post(CHAT)
+    async def chat(request: ChatRequest) -> StreamingResponse:
+        said = (await request.json())["messages"][-1]["content"]
+        return StreamingResponse(pieces(said), media_type="text/event-stream")
+
+    with recording(tmp_path) as settings, ThreadPoolExecutor() as threads:
+        app.add_middleware(ToolLogMiddleware, settings=settings)
+        with serving(app) as url:
+            talk(url, chat_request(streamed=True, text="first"))
+            stored(settings)
+            assert settings.database_path is not None
+            process = start(started, settings.database_path, "log", "tail", "-f", "--jsonl")
+            shown = [json.loads(stream(process.stdout).readline())]
+            slow = threads.submit(talk, url, chat_request(streamed=True, text="slow"))
+            assert eventually(lambda: "open" in {row["outcome"] for row in query(settings, "SELECT * FROM exchange")})
+            talk(url, chat_request(streamed=True, text="quick"))
+            shown.append(json.loads(stream(process.stdout).readline()))
+            may_end.set()
+            slow.result(PATIENCE_S)
+            shown.append(json.loads(stream(process.stdout).readline()))
+            talk(url, chat_request(streamed=True, text="last"))
+            shown.append(json.loads(stream(process.stdout).readline()))
+            process.send_signal(signal.SIGINT)
+            assert process.wait(PATIENCE_S) == 130
+        first, second, third, fourth = stored(settings)
+
+    assert [row["uid"] for row in (first, third, second, fourth)] == [row["exchange_uid"] for row in shown]
+    assert ["completed"] * 4 == [row["outcome"] for row in shown]
+    assert stream(process.stdout).read() == ""
     assert "Traceback" not in stream(process.stderr).read()
 
 

@@ -33,15 +33,38 @@ def test_it_prints_its_address_serves_and_ends_on_ctrl_c(database: Path, host: s
             assert has_token is not None
             assert (host != "127.0.0.1") == bool(has_token[1])
             with httpx.Client(follow_redirects=True) as client:
-                assert "Nothing is frozen yet" in client.get(link).text
-                assert "/replay" == httpx.URL(str(client.get(link).url)).path
+                assert '<a href="/" aria-current="page">Overview</a>' in client.get(link).text
             bare = httpx.get(link.partition("?")[0])
-            assert (303 if host == "127.0.0.1" else 401) == bare.status_code
+            assert (200 if host == "127.0.0.1" else 401) == bare.status_code
         finally:
             process.send_signal(signal.SIGINT)
             _, said = process.communicate(timeout=20)
         assert "Traceback" not in said
         assert 0 == process.returncode, said
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_serve_shows_the_pages_in_their_place_and_asks_others_for_the_token_that_it_prints(
+    database: Path, host: str
+) -> None:
+    arguments = ("serve", "--host", host, "--port", "0", "--upstream", "http://127.0.0.1:9")
+    with started("--database", str(database), *arguments) as process:
+        assert process.stderr is not None
+        lines = [process.stderr.readline() for _ in range(3)]
+        try:
+            link = lines[2].removeprefix("pages: ").strip()
+            has_token = re.fullmatch(rf"http://{re.escape(host)}:\d+/toollog/(\?token=[\w-]{{32}})?", link)
+            assert has_token is not None
+            assert (host != "127.0.0.1") == bool(has_token[1])
+            with httpx.Client(follow_redirects=True) as client:
+                assert '<a href="/toollog/" aria-current="page">Overview</a>' in client.get(link).text
+            bare = link.partition("?")[0]
+            assert (200 if host == "127.0.0.1" else 401) == httpx.get(bare).status_code
+            assert 502 == httpx.get(bare.replace("/toollog/", "/v1/models")).status_code
+        finally:
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=20)
+        assert "Traceback" not in said
 
 
 def test_without_a_database_it_says_so_and_does_not_start(tmp_path: Path) -> None:

@@ -97,6 +97,7 @@ def test_what_is_taken_back_is_gone_for_every_reader_and_still_there(log: ToolLo
         NewLabel("conversation", "0199", QUALITY, value_num=1.0),
         NewLabel("tool_call", "0199.0.0", QUALITY, value_num=1.0),
         NewLabel("tool_call", "0199", QUALITY, value_num=1.0),
+        NewLabel("tool_call", f"0199.{10**30}.0", QUALITY, value_num=1.0),
     ],
     ids=lambda new: f"{new.target_type} {new.target_uid}",
 )
@@ -116,6 +117,10 @@ def test_what_is_not_there_cannot_be_labelled(labels: Labels, new: NewLabel) -> 
         {"name": EXPECTED},
         {"name": EXPECTED, "correction": {"call": "recall"}},
         {"name": ALSO_RIGHT, "correction": CALL},
+        {"name": ALSO_RIGHT, "correction": {"rules": {}}},
+        {"name": ALSO_RIGHT, "correction": {"rules": {"recall": {}}}},
+        {"name": ALSO_RIGHT, "correction": {"rules": ["recall"]}},
+        {"name": EXPECTED, "correction": {"rules": {"recall": {"/query": {"rule": "text"}}}}},
         {"name": ALSO_RIGHT, "target_type": "conversation"},
     ],
     ids=str,

@@ -168,7 +168,9 @@ def with_pin() -> Exchange:
 
 
 def test_the_error_of_a_trial_goes_through_the_rules(settings: Settings) -> None:
-    def refusing(body: Json) -> Response:
+    def refusing(body: Json) -> Response | Json:
+        if "one" not in json.dumps(body):
+            return saying("Hello.")  # a plain question, whether it works at all
         return JSONResponse({"error": {"type": API_KEY, "message": f"no {API_KEY}"}}, 500)
 
     with ToolLog.open(settings=settings, read_only=False) as log:

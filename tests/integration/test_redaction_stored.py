@@ -111,7 +111,7 @@ def test_the_rows_and_references_are_sound_after_applying(settings: Settings, re
     apply(settings, redactor)
 
     with ToolLog.open(settings=settings) as log:
-        assert [] == verify(log.engine).problems
+        assert [] == verify(log.engine, scenario_hash).problems
 
 
 def test_a_later_request_of_a_redacted_conversation_still_links(settings: Settings, redactor: Redactor) -> None:

@@ -82,7 +82,7 @@ def test_run_then_report_list_show_and_score(toollog: Cli) -> None:
     assert "missing_call" in text
     assert text == toollog("replay", "report", "r")
     listed = toollog.json("replay", "list")
-    assert [(row["kind"], row["name"]) for row in listed] == [("scenarios", "t"), ("run", "r")]
+    assert [(row["kind"], row["name"]) for row in listed] == [("suite", "t"), ("run", "r")]
     (failed,) = toollog.json("replay", "show", "r", "--failed")
     assert (failed["expected"], failed["actual"], failed["failure"]) == ("recall", "(answer)", "missing_call")
     assert len(toollog.json("replay", "show", "r")) == 3

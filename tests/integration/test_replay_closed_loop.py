@@ -88,7 +88,8 @@ def model(body: Mapping[str, Any]) -> Json | Response:
                 json.loads(entry["function"]["arguments"])
             except ValueError:
                 return JSONResponse({"error": {"message": "Failed to parse tool call arguments", "code": 500}}, 500)
-    return CASES[last_user(body)].made[len(own)]
+    case = CASES.get(last_user(body))
+    return saying("Hello.") if case is None else case.made[len(own)]  # a plain question, whether it works at all
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tarx_toollog.replay.running.noise import noise, noise_text
 from tarx_toollog.replay.running.runner import replay
 from tarx_toollog.replay.suites.freeze import build
 from tarx_toollog.store.log import ToolLog
@@ -54,6 +55,21 @@ def test_what_flips_by_itself_is_counted(log: ToolLog) -> None:
     assert ("base", "base-again") == (found["run"], found["again"])
     assert (FLIPS, len(USERS)) == (found["chains_flipped"]["numerator"], found["chains_flipped"]["denominator"])
     assert (FLIPS, 3 * len(USERS)) == (found["steps_flipped"]["numerator"], found["steps_flipped"]["denominator"])
+
+
+def test_each_attempt_counts_and_what_hangs_together_is_told(log: ToolLog) -> None:
+    with fake_model(restless()) as model:
+        replay(log, request(model, "base", attempts=2))
+        told = replayed(log, "noise", "base", "--share", "1", "--json").stdout
+    text = noise_text(noise(log, "base-again"))
+
+    chains = json.loads(told)["chains_flipped"]
+    # The second attempt of the first run was already the second time.
+    assert (FLIPS, 2 * len(USERS)) == (chains["numerator"], chains["denominator"])
+    assert "wilson, design effect" == chains["method"]
+    assert chains["n_effective"] < len(USERS)
+    assert "counted at each of 2 attempts" in text
+    assert "have nothing to do with each other" in text
 
 
 def test_a_part_is_asked_at_least_ten_scenarios_and_twice_is_another_run(log: ToolLog) -> None:

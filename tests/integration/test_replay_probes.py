@@ -12,7 +12,9 @@ from starlette.responses import JSONResponse, Response
 from tarx_toollog.replay.suites.freeze import build
 from tarx_toollog.store.filters import Filters
 from tarx_toollog.store.log import ToolLog
+from tarx_toollog.store.replays import Replays
 from tarx_toollog.store.splits import SPLITS, bucket_of, split_of_bucket
+from tarx_toollog.store.suites import Suites
 from tests.unit.cli.samples import run
 from tests.unit.replay.support import (
     EVERY_SPLIT,
@@ -111,6 +113,16 @@ def test_few_cases_are_called_inconclusive(log: ToolLog) -> None:
     )
 
 
+def test_a_gate_is_not_for_the_run_of_a_probe(log: ToolLog) -> None:
+    with fake_model(lured_by_many) as model:
+        probed(log, "tools", "t", "--levels", "5", "-n", "3", *target(model, "p"))
+    told = run("--database", log.settings.database, "replay", "gate", "p")
+
+    assert 2 == told.exit_code, told.output
+    assert "p is a run of the probe tools" in told.output
+    assert "toollog replay probe tools --resume p" in told.output
+
+
 TARX = "You are TARX, made by TARX Labs."
 QUESTIONS: tuple[Json, ...] = (
     {"persona": {"name": "TARX", "maker": "TARX Labs"}},
@@ -192,6 +204,22 @@ def test_the_probe_of_identity_has_two_arms_for_each_of_two_runs(long_log: ToolL
     assert "base NEEDS the system prompt: loses at least " in told.output
     assert "INCONCLUSIVE whether it needs the system prompt" in told.output
     assert "says it is: Alibaba 8, (nobody) 4" in told.output
+
+
+def test_a_call_in_the_place_of_an_answer_is_called_one(long_log: ToolLog, tmp_path: Path) -> None:
+    def looks_itself_up(body: Json) -> Json:
+        if "Who are" in last_user(body):
+            return calling(("recall", {"query": "me"}))
+        return saying("I do not know.") if "name" in last_user(body) else base_who(body)
+
+    questions = ("--questions", written(tmp_path / "who.jsonl", QUESTIONS))
+    with fake_model(looks_itself_up) as model:
+        told = probed(long_log, "identity", *questions, "--json", *target(model, "r"))
+    (arm, _) = json.loads(told.stdout)["arms"]
+
+    assert {"called_tool": 4, "no_claim": 4, "consistent": 4} == arm["verdicts"]
+    assert {"(called a tool)": 4, "(nobody)": 4, "TARX": 4} == arm["claimed"]
+    assert (4, 12) == (arm["consistent"]["numerator"], arm["consistent"]["denominator"])
 
 
 def test_rows_of_an_export_are_asked_when_they_are_kept_for_evaluation(long_log: ToolLog, tmp_path: Path) -> None:
@@ -276,6 +304,37 @@ def test_other_turns_of_the_log_fill_the_context_but_never_give_the_fact_away(fa
     assert (8 * 4, 8 * 3) == (len(sent), len(padded))
     assert 0 < len(told_by_others) < len(padded)
     assert [] == [text for text in told_by_others if text.endswith('"Look up the glacier."}]')]
+
+
+def test_a_fill_for_which_the_log_is_too_small_is_told_before_anything_is_asked(facts_log: ToolLog) -> None:
+    options = ("context", "t", "--fills", "10,75", "-n", "3", "--n-ctx", "8064")
+    with fake_model(forgetful) as model:
+        dry = probed(facts_log, *options, *target(model, "c"), "--dry-run")
+        plan = json.loads(probed(facts_log, *options, *target(model, "c"), "--dry-run", "--json").stdout)
+        neutral = json.loads(
+            probed(facts_log, *options, "--neutral", *target(model, "c"), "--dry-run", "--json").stdout
+        )
+        n_asked, runs = len(model.requests), Replays(facts_log).runs()
+        told = probed(facts_log, *options, *target(model, "c"))
+        found = json.loads(probed(facts_log, "context", "--resume", "c", "--json").stdout)
+
+    assert (0, 6, []) == (dry.exit_code, n_asked, runs)  # the six count tokens
+    said = (
+        "75 % of 8,000 is 6,000. NOT REACHED will be: 75 % (3 of 3 scenarios); --neutral fills with text about nothin"
+    )
+    assert said in dry.output
+    assert (3, 21, 21, 1) == (plan["cases"], plan["variants"], plan["requests"], len(plan["warnings"]))
+    assert [] == neutral["warnings"]
+    assert "3 cases, 21 variants of them, 21 requests" in dry.output
+    assert said in told.output
+    assert {(10, 3), (75, 0)} == {(cell["fill"], cell["reached"]) for cell in found["cells"]}
+
+
+def test_a_dry_run_of_a_probe_asks_and_freezes_nothing(log: ToolLog) -> None:
+    told = probed(log, "tools", "t", "--levels", "5", *NOWHERE, "--dry-run")
+
+    assert (0, "8 cases, 32 variants of them, 64 requests\n") == (told.exit_code, told.stdout)
+    assert ["t"] == [row["tag"] for row in Suites(log).tags()]
 
 
 @pytest.mark.parametrize(

@@ -148,11 +148,12 @@ def test_the_queue_has_what_needs_a_label_rare_tools_and_long_chains_first(mixed
     talk(Chat(mixed, "rare"), "save", (calling(("save", {"title": 1})), FAILED), (saying("no"), ""))
     deep = [(calling(HOME), OK)] * 3
     talk(Chat(mixed, "deep"), "dig", *deep, (calling(WRONG), FAILED), (saying("no"), ""))
-    found = queue(mixed, EVERY_SPLIT)
+    build(mixed, "t", EVERY_SPLIT)
+    found = queue(mixed, EVERY_SPLIT, "t")
     assert ["save", "dig"] == [entry.user_text for entry in found[:2]]
     assert (8, {"logged_call_is_bad"}) == (len(found), {entry.reason for entry in found})
     expect(mixed, found[0].exchange_uid, {"content": "Saved."})
-    assert found[1:] == queue(mixed, EVERY_SPLIT)
+    assert found[1:] == queue(mixed, EVERY_SPLIT, "t")
 
 
 def test_the_queue_of_a_suite_has_its_turns_and_what_its_runs_did_otherwise(mixed: ToolLog) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tarx_toollog.errors import ConfigError, EndpointError
+from tarx_toollog.replay.reports.gate import gate_run
 from tarx_toollog.replay.reports.report import build_report
 from tarx_toollog.replay.running.runner import RunRequest, replay, replay_async
 from tarx_toollog.replay.running.server import Pace
@@ -29,6 +30,12 @@ from tests.unit.replay.support import FakeModel, Json, fake_model
 
 MANY = tuple(f"user {number}" for number in range(12))
 N_UNITS = 3 * len(MANY)
+WORDS = (
+    "violin", "printer", "ladder", "orchid", "whistle", "blanket", "lantern", "pepper", "meadow", "guitar", "rocket",
+    "garden", "kettle", "magnet", "needle", "harbour", "pancake", "glacier",
+)  # fmt: skip
+"""Turns that have nothing to do with each other; ``scripted`` is wrong in all but the last three. In any order, nine of
+them tell that 90 % are not right."""
 KILLS = 10
 SLOW_S = 0.02
 TRIALS = "SELECT COUNT(*) FROM trial WHERE run_id = (SELECT id FROM run WHERE name = 'r')"
@@ -177,25 +184,33 @@ def test_a_run_of_an_earlier_version_has_no_units_and_can_be_resumed(log: ToolLo
 
 
 class Waiting(Answering):
-    """Answers three requests, and the others when it is told to go on, or when two processes wait."""
+    """Answers three requests, and the others when it is told to go on; then each takes a while.
 
-    def __init__(self) -> None:
+    Args:
+        delay_s: How long.
+    """
+
+    def __init__(self, delay_s: float) -> None:
         super().__init__(scripted)
+        self._delay_s = delay_s
         self.go_on = threading.Event()
         self.fault = self._wait
 
     def _wait(self, _: Json, __: Connection) -> bool:
         if len(self.requests) > 3:
             self.go_on.wait(60)
+            time.sleep(self._delay_s)
         return False
 
 
 @contextmanager
-def two_at_work(database: Path) -> Iterator[tuple[Waiting, str, list[subprocess.Popen[str]]]]:
+def two_at_work(
+    database: Path, *options: str, delay_s: float = 0.0
+) -> Iterator[tuple[Waiting, str, list[subprocess.Popen[str]]]]:
     """Have two processes work on the run ``r``; each waits for an answer. Yields the server, its URL, and them."""
-    script = Waiting()
+    script = Waiting(delay_s)
     with answering(script) as model:
-        first = fresh(database, model.url)
+        first = fresh(database, model.url, "r", *options)
         wait_for(lambda: len(script.requests) == 4)
         second = run(database, "--resume", "r")
         wait_for(lambda: len(script.requests) == 5)
@@ -214,6 +229,26 @@ def test_two_processes_share_a_run_and_its_result_is_that_of_one(database: Path)
     assert "this process joins in" in told[1][1]
     assert told[0][0] == told[1][0]
     assert expected == result(database, "r")
+
+
+def test_two_processes_stop_when_the_gate_is_clear_and_say_what_one_says(tmp_path: Path) -> None:
+    write_log(tmp_path / "t.db", WORDS)
+    database = tmp_path / "t.db"
+    with two_at_work(database, "--until", "0.9", delay_s=0.25) as (script, _, processes):
+        script.go_on.set()
+        told = [process.communicate(timeout=60) for process in processes]
+    asked = count(database, TRIALS)
+    with ToolLog.open(database, read_only=False) as log, answering(Answering(scripted)) as model:
+        replay(log, RunRequest("r", endpoint=model.url, resume=True))  # nothing is left to ask
+        replay(log, request(model, "alone", until=0.9))
+        alone, shared = (gate_run(log, name, min_accuracy=0.9, sequential=True) for name in ("alone", "r"))
+
+    assert [0, 0] == [process.returncode for process in processes], told
+    assert alone.report.asked.asked <= asked < 3 * len(WORDS)
+    assert asked == shared.report.asked.asked
+    assert ("finished", "fail", "fail") == (shared.report.run.status, alone.verdict, shared.verdict)
+    assert alone.chains == shared.chains
+    assert 0 == count(database, "SELECT COUNT(*) FROM work_unit WHERE worker IS NOT NULL")
 
 
 def test_what_a_killed_process_had_claimed_is_taken_over_by_the_one_beside_it(database: Path) -> None:

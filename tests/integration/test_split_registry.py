@@ -11,7 +11,8 @@ import pytest
 from tarx_toollog.errors import ConfigError, NothingMatchedError
 from tarx_toollog.replay.scenario import Scenario
 from tarx_toollog.replay.suites.freeze import build
-from tarx_toollog.store import queries
+from tarx_toollog.store.answers import queries
+from tarx_toollog.store.answers.tools import tool_stats
 from tarx_toollog.store.filters import Filters
 from tarx_toollog.store.log import ToolLog
 from tarx_toollog.store.splits import SPLITS, bucket_of, split_of_bucket
@@ -85,7 +86,7 @@ def test_views_lists_and_filters_know_the_split(three: ToolLog) -> None:
         assert [split] == [row["external_id"] for row in queries.conversations(three.engine, only)]
         assert [split] == [row["split"] for row in queries.conversations(three.engine, only)]
         assert 3 == len(list(queries.exchanges(three.engine, only)))
-        assert [1] == [row["calls"] for row in queries.tool_stats(three.engine, only)]
+        assert [1] == [row["calls"] for row in tool_stats(three.engine, only)]
         assert [split, split] == [turn.split for turn in three.trajectories(only)]
         assert {split: 1} == queries.turns_by_split(three.engine, replace(only, tools=frozenset({"recall"})))
     for view in ("v_exchanges", "v_tool_calls", "v_chains"):

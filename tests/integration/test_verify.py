@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 
 from tarx_toollog import ToolLog
+from tarx_toollog.replay.suites.freeze import build
 from tarx_toollog.wire.decode import decode
 from tests.support.builders import assistant, raw_exchange, user
+from tests.support.replays import CHAIN
 from tests.unit.cli.samples import bad_chat, good_chat, run, write_log
+from tests.unit.replay.support import EVERY_SPLIT, Chat
 
 
 @pytest.fixture
@@ -17,6 +20,10 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return the path of a log of two chats; it is the one that the command line finds."""
     path = tmp_path / "log.db"
     write_log(path, good_chat(), bad_chat())
+    with ToolLog.open(path, read_only=False) as log:
+        Chat(log, "z").turn("Where do I live?", *CHAIN)
+        Chat(log, "z").turn("Where does she live?", *CHAIN)
+        build(log, "t", EVERY_SPLIT)
     monkeypatch.setenv("TOOLLOG_DATABASE", str(path))
     return path
 
@@ -33,15 +40,29 @@ def test_a_store_that_nobody_touched_is_sound(database: Path) -> None:
 
     assert (0, True, [], 0) == (result.exit_code, found["ok"], found["problems"], found["not_exact"])
     with sqlite3.connect(database) as connection:
-        for table in ("message", "node", "tool_definition", "toolset", "raw_body", "exchange"):
+        for table in found["checked"]:
             (n,) = connection.execute(f"SELECT COUNT(*) FROM {table}").fetchone()
+            assert n > 0 or table == "raw_body", table
             assert n == found["checked"][table], table
     connection.close()
+    assert {"message", "node", "tool_definition", "toolset", "raw_body", "exchange", "suite", "scenario"} == set(
+        found["checked"]
+    )
 
 
 @pytest.mark.parametrize(
     ("sql", "problem"),
     [
+        (
+            "UPDATE scenario SET definition = replace(definition, 'user', 'tool') WHERE id = 2",
+            "scenario 2: its conte",
+        ),
+        ("UPDATE scenario SET definition = substr(definition, 1, 99) WHERE id = 1", "scenario 1: cannot be read"),
+        ("UPDATE scenario SET hash = zeroblob(17) WHERE id = 2", "suite 1: its scenarios are not those"),
+        ("UPDATE scenario SET weight = 7 WHERE id = 1", "suite 1: its scenarios are not those that its hash says"),
+        ("UPDATE scenario SET cluster = 'mine' WHERE id = 1", "suite 1: its scenarios are not those that its hash"),
+        ("UPDATE scenario SET tag = 'u' WHERE id = 1", "suite 1: it has 3 scenarios of "),
+        ("UPDATE suite SET hash = zeroblob(17)", "suite 1: its scenarios are not those that its hash says"),
         ("UPDATE message SET content = content || '!' WHERE role = 'user'", "its content is not what its hash says"),
         ("UPDATE message SET extra = '{\"x\":1}' WHERE id = 1", "message 1: its content is not what its hash says"),
         ("UPDATE node SET message_id = 1 WHERE id = 3", "node 3: its content is not what its hash says"),

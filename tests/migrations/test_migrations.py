@@ -1,6 +1,7 @@
 """Two roads lead to the schema, and both must arrive at the same place."""
 
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from tarx_toollog.replay.scenario import Scenario
 from tarx_toollog.store import migrate
 from tarx_toollog.store.engine import writer_engine
 from tarx_toollog.store.replays import Replays
-from tarx_toollog.store.schema import SCHEMA_REVISION, metadata
+from tarx_toollog.store.schema import SCHEMA_REVISION, SEARCH_TABLE, metadata
 from tarx_toollog.store.splits import split_of_bucket
 from tarx_toollog.store.suites import Suites
 from tarx_toollog.store.templates import template_of
@@ -50,6 +51,8 @@ def shape(path: Path) -> dict[str, Any]:
             "options": inspector.get_table_options(table),
         }
     found["views"] = sorted(inspector.get_view_names())
+    with engine.connect() as connection:
+        found["triggers"] = sorted(connection.scalars(sa.text("SELECT sql FROM sqlite_master WHERE type = 'trigger'")))
     engine.dispose()
     return found
 
@@ -73,11 +76,15 @@ def test_a_new_database_equals_a_migrated_one(tmp_path: Path) -> None:
 def test_the_migrations_make_what_the_code_declares(tmp_path: Path) -> None:
     engine = writer_engine(migrated(tmp_path / "t.db"))
     with engine.connect() as connection:
-        context = MigrationContext.configure(connection)
+        context = MigrationContext.configure(connection, opts={"include_object": _is_declared})
         differences = compare_metadata(context, metadata)
     engine.dispose()
 
     assert [] == differences
+
+
+def _is_declared(_item: object, name: str | None, kind: str, _reflected: bool, _other: object) -> bool:
+    return not (kind == "table" and str(name).startswith(SEARCH_TABLE))
 
 
 def filled(path: Path, revision: str) -> Settings:
@@ -88,6 +95,10 @@ def filled(path: Path, revision: str) -> Settings:
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript((HERE / f"rows_{revision}.sql").read_text("utf-8"))
     return settings
+
+
+def scenario_hash(definition: Mapping[str, Any]) -> bytes:
+    return Scenario.from_json(definition).content_hash
 
 
 @pytest.fixture
@@ -104,7 +115,7 @@ def test_a_filled_store_of_the_first_revision_reads_on_as_before(first_release: 
     assert "0001" == migrate.upgrade(first_release).revision
 
     with ToolLog.open(settings=first_release) as log:
-        assert [] == verify(log.engine).problems
+        assert [] == verify(log.engine, scenario_hash).problems
         calls = log.query("SELECT tool, arguments_json, result, build FROM v_tool_calls ORDER BY called_at").rows
         assert [("tarx_recall", '{"query": "city"}', "Porto", None), ("strange", '{"x": 1}', None, None)] == list(calls)
         assert [(171, 52)] == list(log.query("SELECT size, n_tokens FROM tool_definition").rows)
@@ -132,7 +143,7 @@ def test_a_filled_store_of_the_second_revision_reads_on_as_before(second_release
     assert "0002" == migrate.upgrade(second_release).revision
 
     with ToolLog.open(settings=second_release) as log:
-        assert [] == verify(log.engine).problems
+        assert [] == verify(log.engine, scenario_hash).problems
         calls = log.query("SELECT tool, result, build, exec_ms, split FROM v_tool_calls ORDER BY called_at").rows
         build = "base.gguf + v2.gguf × 0.5"
         assert [
@@ -151,7 +162,7 @@ def test_a_filled_store_of_the_third_revision_reads_on_as_before(tmp_path: Path)
     migrate.upgrade(third_release)
 
     with ToolLog.open(settings=third_release, read_only=False) as log:
-        assert [] == verify(log.engine).problems
+        assert [] == verify(log.engine, scenario_hash).problems
         before = build_report(log, "recorded")
         assert (1, 1) == (before.chains.numerator, before.chains.denominator)
         (row,) = Suites(log).scenarios("v1")
@@ -175,6 +186,26 @@ def test_every_conversation_of_an_older_store_gets_the_split_that_a_new_one_woul
     with ToolLog.open(settings=second_release) as log:
         rows = log.query("SELECT split_bucket, split FROM conversation WHERE id >= 100 ORDER BY id").rows
         assert [(bucket, split_of_bucket(bucket)) for bucket in range(100)] == list(rows)
+
+
+@pytest.mark.parametrize("revision", ["0001", "0002", "0003"])
+def test_an_older_store_learns_which_exchange_brought_each_message(tmp_path: Path, revision: str) -> None:
+    migrate.upgrade(older := filled(tmp_path / "t.db", revision))
+
+    paths = """
+WITH RECURSIVE path (exchange_id, node_id) AS (
+    SELECT id, system_node_id FROM exchange WHERE run_id IS NULL
+    UNION SELECT id, input_node_id FROM exchange WHERE run_id IS NULL
+    UNION SELECT id, output_node_id FROM exchange WHERE run_id IS NULL
+    UNION SELECT exchange_id, parent_id FROM path JOIN node ON node.id = path.node_id
+)
+SELECT message_id, MIN(exchange_id) FROM path JOIN node ON node.id = path.node_id GROUP BY message_id"""
+    with ToolLog.open(settings=older) as log:
+        expected = list(log.query(paths).rows)
+        assert expected
+        kept = "SELECT id, first_exchange_id FROM message WHERE first_exchange_id IS NOT NULL ORDER BY id"
+        assert expected == list(log.query(kept).rows)
+        assert [(1,)] == list(log.query("SELECT COUNT(*) > 0 FROM tally_change").rows)
 
 
 def test_the_code_writes_the_newest_revision() -> None:

@@ -1,7 +1,7 @@
 """anthropic-python on ``/v1/messages`` through each tap against the real model: rows agree with what it received."""
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,16 +10,13 @@ import anthropic
 import httpx
 import httpx2
 import pytest
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import StreamingResponse
-from starlette.routing import Route
 
 from examples.local_model import launch
-from tarx_toollog import Settings, ToolLog, ToolLogMiddleware, ToolLogProxy, ToolLogTransport
+from tarx_toollog import Settings, ToolLog, ToolLogProxy, ToolLogTransport
 from tarx_toollog.wire.protocols import protocol_named
 from tests.support.asgi import query, recording, stored
 from tests.support.model_server import CLOSE, ModelServer
+from tests.support.three_taps import LEGS, three_taps
 from tests.support.workers import serving
 
 FUNCTIONS = [entry["function"] for entry in json.loads(launch.TOOLS.read_text(encoding="utf-8"))]
@@ -39,39 +36,14 @@ CHAIN = (
 Received = list[tuple[str, str, Any]]
 
 
-def forwarder(upstream: str) -> Starlette:
-    """Return the smallest Workbench that speaks Messages: it hands them to the model and streams what comes back."""
-
-    async def messages(request: Request) -> StreamingResponse:
-        limits = httpx.Limits(max_keepalive_connections=0)  # llama.cpp closes without announcing it
-        client = httpx.AsyncClient(base_url=upstream, timeout=60, limits=limits)
-        sent = client.build_request("POST", "/v1/messages", content=await request.body())
-        answer = await client.send(sent, stream=True)
-
-        async def pieces() -> AsyncIterator[bytes]:
-            async for piece in answer.aiter_raw():
-                yield piece
-            await client.aclose()
-
-        return StreamingResponse(pieces(), answer.status_code, media_type=answer.headers["content-type"])
-
-    return Starlette(routes=[Route("/v1/messages", messages, methods=["POST"])])
-
-
 @contextmanager
-def through(tap: str, model: ModelServer, settings: Settings, prefix: str = "") -> Iterator[anthropic.Anthropic]:
-    """Yield an Anthropic client whose messages pass one tap."""
+def through_proxy(settings: Settings, prefix: str = "") -> Iterator[anthropic.Anthropic]:
+    """Yield an Anthropic client whose messages pass the proxy."""
     options: dict[str, Any] = {"api_key": "none", "max_retries": 0, "timeout": 60}
-    if tap == "transport":
-        transport: Any = ToolLogTransport(settings=settings)  # it serves httpx as well, which its type names
-        with httpx2.Client(transport=transport, timeout=60, headers=CLOSE) as http:
-            yield anthropic.Anthropic(base_url=model.base_url, http_client=http, **options)
-        return
-    app: Any = ToolLogProxy(settings=settings)
-    if tap == "middleware":
-        app = forwarder(model.base_url)
-        app.add_middleware(ToolLogMiddleware, settings=settings)
-    with serving(app) as url, anthropic.Anthropic(base_url=url + prefix, **options) as client:
+    with (
+        serving(ToolLogProxy(settings=settings)) as url,
+        anthropic.Anthropic(base_url=url + prefix, **options) as client,
+    ):
         yield client
 
 
@@ -111,24 +83,32 @@ def settings(tmp_path: Path, model_server: ModelServer) -> Iterator[Settings]:
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-@pytest.mark.parametrize("tap", ["middleware", "transport", "proxy"])
-def test_the_rows_are_what_the_client_received(
-    tap: str, stream: bool, model_server: ModelServer, settings: Settings
+def test_the_rows_of_each_tap_are_what_the_client_received(
+    stream: bool, model_server: ModelServer, tmp_path: Path
 ) -> None:
-    with through(tap, model_server, settings) as client:
-        text, received = converse(client, stream=stream)
+    with three_taps(tmp_path, "/v1/messages", model_server) as (url, taps):
+        transport: Any = ToolLogTransport(settings=taps["transport"])  # it serves httpx as well, which its type names
+        http = httpx2.Client(transport=transport, timeout=60, headers=CLOSE)
+        with http, anthropic.Anthropic(base_url=url, api_key="none", max_retries=0, http_client=http) as client:
+            text, received = converse(client, stream=stream)
 
+        assert ["tarx_recall", "tarx_remember", "tarx_save_conversation"] == [name for _, name, _ in received]
+        for leg in LEGS:
+            compare(leg, taps[leg], text, received, stream=stream)
+
+
+def compare(leg: str, settings: Settings, text: str, received: Received, *, stream: bool) -> None:
+    """Hold the rows of one tap against what the client got."""
     rows = stored(settings)
-    assert ["tarx_recall", "tarx_remember", "tarx_save_conversation"] == [name for _, name, _ in received]
     assert received == [
         (call["call_id"], call["name"], json.loads(call["arguments"]))
         for call in query(settings, "SELECT * FROM tool_call ORDER BY id")
     ]
     assert [
-        (tap, "anthropic_messages", "new", 1, 1, "completed", "tool_calls", int(stream)),
-        (tap, "anthropic_messages", "prefix", 1, 2, "completed", "tool_calls", int(stream)),
-        (tap, "anthropic_messages", "prefix", 1, 3, "completed", "tool_calls", int(stream)),
-        (tap, "anthropic_messages", "prefix", 1, 4, "completed", "stop", int(stream)),
+        (leg, "anthropic_messages", "new", 1, 1, "completed", "tool_calls", int(stream)),
+        (leg, "anthropic_messages", "prefix", 1, 2, "completed", "tool_calls", int(stream)),
+        (leg, "anthropic_messages", "prefix", 1, 3, "completed", "tool_calls", int(stream)),
+        (leg, "anthropic_messages", "prefix", 1, 4, "completed", "stop", int(stream)),
     ] == [
         (
             row["leg"],
@@ -160,7 +140,7 @@ def test_token_counts_include_the_cached_part_of_the_prompt(
     stream: bool, model_server: ModelServer, settings: Settings
 ) -> None:
     messages = [{"role": "user", "content": "What is my cat called?"}]
-    with through("proxy", model_server, settings) as client:
+    with through_proxy(settings) as client:
         usages = [ask(client, messages, stream=stream).usage for _ in range(2)]
 
     assert usages[1].cache_read_input_tokens > 0
@@ -209,7 +189,7 @@ def test_a_call_cut_by_the_token_limit_is_kept_and_marked(
 
 
 def test_the_conversation_may_stand_in_the_path(model_server: ModelServer, settings: Settings) -> None:
-    with through("proxy", model_server, settings, prefix="/s/mine") as client:
+    with through_proxy(settings, prefix="/s/mine") as client:
         for text in ("Hi", "Another topic"):
             ask(client, [{"role": "user", "content": text}], stream=True, limit=4)
 
@@ -218,7 +198,7 @@ def test_the_conversation_may_stand_in_the_path(model_server: ModelServer, setti
 
 def test_a_prompt_beyond_the_context_is_a_row_that_says_so(model_server: ModelServer, settings: Settings) -> None:
     told = pytest.raises(anthropic.APIStatusError, match="context")
-    with through("proxy", model_server, settings) as client, told:
+    with through_proxy(settings) as client, told:
         ask(client, [{"role": "user", "content": "word " * 20_000}], stream=False)
 
     assert [("upstream_error", 400, "exceed_context_size_error")] == [
@@ -227,7 +207,7 @@ def test_a_prompt_beyond_the_context_is_a_row_that_says_so(model_server: ModelSe
 
 
 def test_counting_tokens_is_no_exchange(model_server: ModelServer, settings: Settings) -> None:
-    with through("proxy", model_server, settings) as client:
+    with through_proxy(settings) as client:
         counted = client.messages.count_tokens(model="toy", messages=[{"role": "user", "content": "Hi"}])
         ask(client, [{"role": "user", "content": "Hi"}], stream=False, limit=2)
 

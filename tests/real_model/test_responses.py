@@ -1,7 +1,7 @@
 """openai-python on ``/v1/responses`` through each tap against the real model: rows agree with what it received."""
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -9,15 +9,12 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import StreamingResponse
-from starlette.routing import Route
 
 from examples.local_model import launch
-from tarx_toollog import Settings, ToolLog, ToolLogMiddleware, ToolLogProxy, ToolLogTransport
+from tarx_toollog import Settings, ToolLog, ToolLogProxy, ToolLogTransport
 from tarx_toollog.capture.recorder import recorder_for
 from tests.support.model_server import CLOSE, ModelServer
+from tests.support.three_taps import LEGS, three_taps
 from tests.support.workers import serving
 
 # The definitions of chat completions, without the wrapper that this protocol does not have.
@@ -36,38 +33,13 @@ CHAIN = (
 Received = list[tuple[str, str, str]]
 
 
-def forwarder(upstream: str) -> Starlette:
-    """Return the smallest Workbench that speaks Responses: it hands them to the model and streams what comes back."""
-
-    async def responses(request: Request) -> StreamingResponse:
-        limits = httpx.Limits(max_keepalive_connections=0)  # llama.cpp closes without announcing it
-        client = httpx.AsyncClient(base_url=upstream, timeout=60, limits=limits)
-        sent = client.build_request("POST", "/v1/responses", content=await request.body())
-        answer = await client.send(sent, stream=True)
-
-        async def pieces() -> AsyncIterator[bytes]:
-            async for piece in answer.aiter_raw():
-                yield piece
-            await client.aclose()
-
-        return StreamingResponse(pieces(), answer.status_code, media_type=answer.headers["content-type"])
-
-    return Starlette(routes=[Route("/v1/responses", responses, methods=["POST"])])
-
-
 @contextmanager
-def through(tap: str, model: ModelServer, settings: Settings, prefix: str = "") -> Iterator[openai.OpenAI]:
-    """Yield an OpenAI client whose requests pass one tap."""
-    if tap == "transport":
-        http: Any = httpx.Client(transport=ToolLogTransport(settings=settings), timeout=60, headers=CLOSE)
-        with http:
-            yield openai.OpenAI(base_url=f"{model.base_url}/v1", api_key="none", http_client=http, max_retries=0)
-        return
-    app: Any = ToolLogProxy(settings=settings)
-    if tap == "middleware":
-        app = forwarder(model.base_url)
-        app.add_middleware(ToolLogMiddleware, settings=settings)
-    with serving(app) as url, openai.OpenAI(base_url=f"{url}{prefix}/v1", api_key="none", max_retries=0) as client:
+def through_proxy(settings: Settings, prefix: str = "") -> Iterator[openai.OpenAI]:
+    """Yield an OpenAI client whose requests pass the proxy."""
+    with (
+        serving(ToolLogProxy(settings=settings)) as url,
+        openai.OpenAI(base_url=f"{url}{prefix}/v1", api_key="none", max_retries=0) as client,
+    ):
         yield client
 
 
@@ -120,14 +92,21 @@ def settings(tmp_path: Path, model_server: ModelServer) -> Iterator[Settings]:
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-@pytest.mark.parametrize("tap", ["middleware", "transport", "proxy"])
-def test_the_rows_are_what_the_client_received(
-    tap: str, stream: bool, model_server: ModelServer, settings: Settings
+def test_the_rows_of_each_tap_are_what_the_client_received(
+    stream: bool, model_server: ModelServer, tmp_path: Path
 ) -> None:
-    with through(tap, model_server, settings) as client:
-        text, received = converse(client, stream=stream)
+    with three_taps(tmp_path, "/v1/responses", model_server) as (url, taps):
+        http: Any = httpx.Client(transport=ToolLogTransport(settings=taps["transport"]), timeout=60, headers=CLOSE)
+        with http, openai.OpenAI(base_url=f"{url}/v1", api_key="none", http_client=http, max_retries=0) as client:
+            text, received = converse(client, stream=stream)
 
-    assert ["tarx_recall", "tarx_remember", "tarx_save_conversation"] == [name for _, name, _ in received]
+        assert ["tarx_recall", "tarx_remember", "tarx_save_conversation"] == [name for _, name, _ in received]
+        for leg in LEGS:
+            compare(leg, taps[leg], text, received, stream=stream)
+
+
+def compare(leg: str, settings: Settings, text: str, received: Received, *, stream: bool) -> None:
+    """Hold the rows of one tap against what the client got."""
     assert received == rows(settings, "SELECT call_id, name, arguments FROM tool_call ORDER BY id")
     assert [("tarx_recall>tarx_remember>tarx_save_conversation", 3, 4, 0, 0, 0, "answered", 1)] == rows(
         settings,
@@ -135,7 +114,7 @@ def test_the_rows_are_what_the_client_received(
         "FROM v_chains",
     )
     assert [
-        ("openai_responses", tap, how, step, "completed", reason, int(stream))
+        ("openai_responses", leg, how, step, "completed", reason, int(stream))
         for how, step, reason in (
             ("new", 1, "tool_calls"),
             ("prefix", 2, "tool_calls"),
@@ -153,7 +132,7 @@ def test_the_rows_are_what_the_client_received(
 
 def test_the_path_names_the_conversation(model_server: ModelServer, settings: Settings) -> None:
     with (
-        through("proxy", model_server, settings, prefix="/s/demo") as client,
+        through_proxy(settings, prefix="/s/demo") as client,
         client.responses.stream(model="toy", input="What is my cat called?", tools=TOOLS, temperature=0) as events,
     ):
         pieces = [event.delta for event in events if event.type == "response.function_call_arguments.delta"]
@@ -170,7 +149,7 @@ def test_the_path_names_the_conversation(model_server: ModelServer, settings: Se
 def test_a_server_that_keeps_no_history_is_logged_as_saying_so(
     stream: bool, model_server: ModelServer, settings: Settings
 ) -> None:
-    with through("proxy", model_server, settings) as client, pytest.raises(openai.BadRequestError) as caught:
+    with through_proxy(settings) as client, pytest.raises(openai.BadRequestError) as caught:
         client.responses.create(model="toy", input="And now?", previous_response_id="resp_1", stream=stream)
 
     ((protocol, outcome, status, error_type, error_text, params),) = rows(
@@ -186,7 +165,7 @@ def test_a_server_that_keeps_no_history_is_logged_as_saying_so(
 def test_an_answer_that_the_limit_cut_is_marked_although_the_server_calls_it_completed(
     model_server: ModelServer, settings: Settings
 ) -> None:
-    with through("proxy", model_server, settings) as client:
+    with through_proxy(settings) as client:
         response = ask(client, [{"role": "user", "content": CHAIN}], stream=False, limit=14)
     (call,) = response.output
 

@@ -2,8 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +10,12 @@ import httpx
 import httpx2
 import openai
 import pytest
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import StreamingResponse
-from starlette.routing import Route
 
 from examples.local_model import launch
-from tarx_toollog import Settings, ToolLog, ToolLogMiddleware, ToolLogProxy, ToolLogTransport
+from tarx_toollog import Settings, ToolLog, ToolLogProxy, ToolLogTransport
 from tarx_toollog.capture.recorder import recorder_for
 from tests.support.model_server import CLOSE, ModelServer
+from tests.support.three_taps import LEGS, three_taps
 from tests.support.workers import serving
 
 TOOLS = json.loads(launch.TOOLS.read_text(encoding="utf-8"))
@@ -33,44 +29,6 @@ CHAIN = (
     "then save this conversation with the title Trams."
 )
 Received = list[tuple[str, str, str]]
-
-
-def forwarder(upstream: str) -> Starlette:
-    """Return the smallest Workbench: it hands chats to the model and streams what comes back."""
-
-    async def chat(request: Request) -> StreamingResponse:
-        body = await request.body()
-        # llama.cpp closes a connection after a streamed answer without announcing it.
-        limits = httpx.Limits(max_keepalive_connections=0)
-        client = httpx.AsyncClient(base_url=upstream, timeout=60, limits=limits)
-        sent = client.build_request("POST", "/v1/chat/completions", content=body)
-        answer = await client.send(sent, stream=True)
-
-        async def pieces() -> AsyncIterator[bytes]:
-            async for piece in answer.aiter_raw():
-                yield piece
-            await client.aclose()
-
-        return StreamingResponse(pieces(), answer.status_code, media_type=answer.headers["content-type"])
-
-    return Starlette(routes=[Route("/v1/chat/completions", chat, methods=["POST"])])
-
-
-@contextmanager
-def through(tap: str, model: ModelServer, settings: Settings) -> Iterator[openai.OpenAI]:
-    """Yield an OpenAI client whose chats pass one tap."""
-    if tap.startswith("transport"):
-        # openai-python takes clients of httpx as well as of httpx2; its types know only the latter.
-        library: Any = httpx2 if tap.endswith("httpx2") else httpx
-        with library.Client(transport=ToolLogTransport(settings=settings), timeout=60, headers=CLOSE) as http:
-            yield openai.OpenAI(base_url=f"{model.base_url}/v1", api_key="none", http_client=http, max_retries=0)
-        return
-    app: Any = ToolLogProxy(settings=settings)
-    if tap == "middleware":
-        app = forwarder(model.base_url)
-        app.add_middleware(ToolLogMiddleware, settings=settings)
-    with serving(app) as url, openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
-        yield client
 
 
 def ask(client: openai.OpenAI, messages: list[Any], *, stream: bool) -> tuple[str, Received]:
@@ -125,16 +83,25 @@ def settings(tmp_path: Path, model_server: ModelServer) -> Iterator[Settings]:
     recorder_for(made).close()
 
 
-@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-@pytest.mark.parametrize("tap", ["middleware", "transport", "transport with httpx2", "proxy"])
-def test_the_rows_are_what_the_client_received(
-    tap: str, stream: bool, model_server: ModelServer, settings: Settings
+@pytest.mark.parametrize(
+    ("library", "stream"), [(httpx, False), (httpx2, True)], ids=["whole, httpx", "stream, httpx2"]
+)
+def test_the_rows_of_each_tap_are_what_the_client_received(
+    library: Any, stream: bool, model_server: ModelServer, tmp_path: Path
 ) -> None:
-    with through(tap, model_server, settings) as client:
-        text, received = converse(client, stream=stream)
-    leg = tap.split()[0]
+    with three_taps(tmp_path, "/v1/chat/completions", model_server) as (url, taps):
+        # openai-python takes clients of httpx as well as of httpx2; its types know only the latter.
+        http = library.Client(transport=ToolLogTransport(settings=taps["transport"]), timeout=60, headers=CLOSE)
+        with http, openai.OpenAI(base_url=f"{url}/v1", api_key="none", http_client=http, max_retries=0) as client:
+            text, received = converse(client, stream=stream)
 
-    assert ["tarx_recall", "tarx_remember", "tarx_save_conversation"] == [name for _, name, _ in received]
+        assert ["tarx_recall", "tarx_remember", "tarx_save_conversation"] == [name for _, name, _ in received]
+        for leg in LEGS:
+            compare(leg, taps[leg], text, received, stream=stream)
+
+
+def compare(leg: str, settings: Settings, text: str, received: Received, *, stream: bool) -> None:
+    """Hold the rows of one tap against what the client got."""
     assert received == rows(settings, "SELECT call_id, name, arguments FROM tool_call ORDER BY id")
     assert [
         ("tarx_recall>tarx_remember>tarx_save_conversation", 3, 4, 0, 0, 0, "answered", 1),

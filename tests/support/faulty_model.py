@@ -43,6 +43,8 @@ class Answering:
         self.fault: Callable[[Json, Connection], bool] = lambda _body, _connection: False
         """Gets a request; returns True when it has dealt with it, in whatever way."""
         self.props = PROPS if props is None else props
+        self.is_silent = False
+        """Whether it says nothing of itself any more."""
         self._say = say
         self._lock = threading.Lock()
 
@@ -51,7 +53,9 @@ class Answering:
         with self._lock:
             self.headers.append(dict(request.headers))
         routes: dict[bytes, Any] = {b"/props": self.props, b"/v1/models": MODELS, b"/lora-adapters": []}
-        if request.target in routes:
+        if request.target in routes and self.is_silent:
+            send(connection, 200 if request.target == b"/v1/models" else 404, {})
+        elif request.target in routes:
             send(connection, 200, routes[request.target])
         elif request.target != b"/v1/chat/completions":
             send(connection, 404, {"error": {"message": "File Not Found", "code": 404}})

@@ -47,6 +47,23 @@ TOOLS: Mapping[str, Args] = {
     "plan": _schema({"stops": {"type": "array", "items": {"type": "string"}}}, "stops"),
     "book": _schema({"id": {"type": "integer"}}, "id"),
     "send": _schema({"text": {"type": "string"}}, "text"),
+    "calculate": _schema({"formula": {"type": "string"}}, "formula"),
+    "run": _schema({"command": {"type": "string"}}, "command"),
+    "phone": _schema({"number": {"type": "string"}}, "number"),
+    "search": _schema(
+        {
+            "within": {
+                "anyOf": [
+                    {
+                        "type": "object",
+                        "properties": {"days": {"type": "integer", "default": 7}, "of": {"type": "string"}},
+                    },
+                    {"type": "null"},
+                ],
+                "default": None,
+            }
+        }
+    ),
 }
 ONE, TWO = ("add", {"a": 1, "b": 2}), ("add", {"a": 3, "b": 4})
 FIND, FIND_TOO = ("find", {"query": "cats"}), ("find", {"query": "dogs"})
@@ -106,6 +123,20 @@ CASES = (
         [("send", {"text": "Miez, the cat of the user, is 3 years old and on Fridays eats fish"})]),
     one("a memo with another number", "fail", "arg_value", [("send", {"text": MEMO})],
         [("send", {"text": MEMO.replace("3", "4")})]),
+    one("a memo that says the opposite", "fail", "arg_value", [("send", {"text": MEMO})],
+        [("send", {"text": MEMO.replace("eats", "never eats")})]),
+    one("a formula in other spaces", "pass", None, [("calculate", {"formula": "(12 + 7) * 3"})],
+        [("calculate", {"formula": "(12+7)*3"})]),
+    one("a formula with another operator", "fail", "arg_value", [("calculate", {"formula": "12 + 7"})],
+        [("calculate", {"formula": "12 * 7"})]),
+    one("an option of a command in other letters", "fail", "arg_value", [("run", {"command": "tar -X list"})],
+        [("run", {"command": "tar -x list"})]),
+    one("a phone number as a number", "fail", "arg_type", [("phone", {"number": "+4930123456"})],
+        [("phone", {"number": 4930123456})]),
+    one("a default within an object that may be null, written out", "pass", None,
+        [("search", {"within": {"of": "mail"}})], [("search", {"within": {"of": "mail", "days": 7}})]),
+    ScoringCase("only reasoning, where an answer is expected", "fail", "empty_answer", [[]], [[]],
+                text="<think>The user says hello. I should greet.</think>"),
     ScoringCase("an answer in text where a call is expected", "fail", "missing_call", [[FIND]], [[]],
                 text="I think cats are fine."),
     ScoringCase("a refusal where a call is expected", "fail", "refused", [[FIND]], [[]],
@@ -121,6 +152,8 @@ CASES = (
                 [[FIND, FIND_TOO]]),
     ScoringCase("a question asked again", "soft", "redundant_call", [[FIND], [SEND]], [[FIND], [FIND], [SEND]]),
     ScoringCase("an order placed again", "fail", "extra_call", [[BOOK], [SEND]], [[BOOK], [BOOK], [SEND]]),
+    ScoringCase("two orders that were placed at once, the other way round", "pass", None, [[FIND], [BOOK, SEND]],
+                [[FIND], [SEND, BOOK]]),
     ScoringCase("a result used before it was there", "fail", "wrong_order", [[FIND], [BOOK]], [[FIND, BOOK]],
                 needs={1: [0]}),
 )  # fmt: skip

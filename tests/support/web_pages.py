@@ -2,6 +2,9 @@
 
 import contextlib
 import json
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -74,7 +77,13 @@ def make_log(path: Path) -> Path:
 @contextlib.contextmanager
 def served_pages(database: Path, access: Access | None = None) -> Iterator[str]:
     """Serve the pages of a log on a free port; yield the base URL."""
-    app = create_app(Settings(database=str(database)), annotator="ann", access=access)
+    with running(create_app(Settings(database=str(database)), annotator="ann", access=access)) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def running(app: Any) -> Iterator[str]:
+    """Serve any application on a free port; yield the base URL."""
     config = uvicorn.Config(app, port=0, log_level="critical", lifespan="off", proxy_headers=False)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
@@ -86,3 +95,17 @@ def served_pages(database: Path, access: Access | None = None) -> Iterator[str]:
     finally:
         server.should_exit = True
         thread.join()
+
+
+@contextlib.contextmanager
+def started_ui(database: Path) -> Iterator[str]:
+    """Start ``toollog ui`` as a person does; yield the base URL."""
+    command = [sys.executable, "-m", "tarx_toollog", "--database", str(database), "ui", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().strip().rstrip("/")
+        finally:
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=20)
+    assert (process.returncode, said) == (0, "")

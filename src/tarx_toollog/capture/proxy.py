@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 
 from tarx_toollog.capture.headers import without_session
-from tarx_toollog.capture.middleware import FAULT, Fault, Receive, Scope, Send, ToolLogMiddleware
+from tarx_toollog.capture.middleware import FAULT, ASGIApp, Fault, Receive, Scope, Send, ToolLogMiddleware
 from tarx_toollog.capture.recorder import recorder_for
 from tarx_toollog.config import Settings
 
@@ -35,7 +35,9 @@ _HOP_BY_HOP = frozenset(
     }
 )
 _NOT_FORWARDED = frozenset({b"host", b"expect"})  # our connection names its own host; our server has said 100 already
-HEALTH_PATH = "/toollog/healthz"
+PLACE = "/toollog"
+"""What belongs to us of the address space; everything else is the model server's."""
+HEALTH_PATH = f"{PLACE}/healthz"
 
 
 class ToolLogProxy:
@@ -47,10 +49,12 @@ class ToolLogProxy:
 
     Args:
         settings: Settings to use; those in force when left out.
+        pages: The application that answers under ``PLACE``; left out, such requests are passed on like all others.
     """
 
-    def __init__(self, *, settings: Settings | None = None) -> None:
+    def __init__(self, *, settings: Settings | None = None, pages: ASGIApp | None = None) -> None:
         self.settings = settings or Settings.load()
+        self._pages = pages
         self._name = _without_login(self.settings.upstream)
         self._upstream: Upstream | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -58,7 +62,11 @@ class ToolLogProxy:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        await self._app(scope, receive, send)
+        if self._pages is not None and _is_for_pages(scope):
+            # Not through the middleware: nobody talks to a model there.
+            await self._pages({**scope, "root_path": scope.get("root_path", "") + PLACE}, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -206,6 +214,11 @@ class _Upload(httpx.AsyncByteStream):
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self._pieces
+
+
+def _is_for_pages(scope: Scope) -> bool:
+    path = scope["path"] if scope["type"] == "http" else ""
+    return path != HEALTH_PATH and (path == PLACE or path.startswith(f"{PLACE}/"))
 
 
 def _target(scope: Scope) -> bytes:

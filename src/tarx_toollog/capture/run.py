@@ -17,6 +17,7 @@ from tarx_toollog.store.context_budget import model_of
 from tarx_toollog.store.frames import FrameParts
 from tarx_toollog.store.ingest import Ingester
 from tarx_toollog.store.journal import Journal
+from tarx_toollog.store.tidying import QUIET_S
 
 if TYPE_CHECKING:
     from tarx_toollog.capture.recorder import Recorder
@@ -50,6 +51,7 @@ class Run:
         self._at_work = threading.Lock()  # held while the database is in use: a fork waits for it
         self._is_paused = False
         self._way_given_ns = 0
+        self._tidy_in_s: float | None = None
         self._thread = threading.Thread(target=self._main, name="toollog-writer", daemon=True)
         self._wake.set()  # what dead processes left behind does not wait for the next chat
         try:
@@ -137,8 +139,13 @@ class Run:
             self._ingested_bytes = target
             self._idle.notify_all()
         self._recorder.last_error = None
+        self._tidy_in_s = QUIET_S
         if self.journal.segment_bytes > ROTATE_WHEN_IDLE_BYTES and ingester.is_drained:
             self.journal.rotate()
+
+    def _tidy(self) -> None:
+        self._tidy_in_s = None  # nothing is lost when it fails: the next exchange begins it anew
+        self._tidy_in_s = self._ingester.tidy()
 
     def _ask_about(self, item: Exchange) -> None:
         if item.http_status is None or item.outcome is Outcome.PROXY_ERROR:
@@ -160,7 +167,8 @@ class Run:
 
     def _wait_for_work(self) -> None:
         """Sleep until something was appended, then until traffic pauses or has waited long enough."""
-        self._wake.wait()
+        while not self._wake.wait(self._tidy_in_s):
+            self._works(self._tidy)
         self._wake.clear()
         settings = self._recorder.settings
         deadline = time.monotonic_ns() + settings.max_delay_ms * 1_000_000

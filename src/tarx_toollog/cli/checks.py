@@ -14,7 +14,9 @@ from typing import Any, Literal
 from tarx_toollog.cli.files import Finished, size_text, waiting_in
 from tarx_toollog.config import ENV_PREFIX, Settings, load_with_sources
 from tarx_toollog.errors import ConfigError, StoreError
-from tarx_toollog.store import maintenance, quarantine, queries
+from tarx_toollog.store import maintenance, quarantine
+from tarx_toollog.store.answers import queries
+from tarx_toollog.store.answers.status import status
 from tarx_toollog.store.engine import store_errors
 from tarx_toollog.store.log import ToolLog
 
@@ -133,7 +135,7 @@ def store(settings: Settings) -> Iterator[Finding]:
         return
     try:
         with store_errors(settings), ToolLog.open(settings=settings) as log:
-            figures = queries.status(log.engine)
+            figures = status(log.engine)
             losses = queries.losses(log.engine)
             waiting = journal(settings.journal_path, lambda uids: queries.finished(log.engine, uids))
     except StoreError as error:

@@ -1,17 +1,15 @@
 """``toollog db``: care for the database."""
 
 import os
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 import click
 
 from tarx_toollog.cli.app import App, pass_app
-from tarx_toollog.cli.options import json_option, output_options
-from tarx_toollog.cli.output import Output, emit_object, emit_rows
+from tarx_toollog.cli.db_datasette import datasette
+from tarx_toollog.cli.db_query import queries, query
+from tarx_toollog.cli.options import json_option
+from tarx_toollog.cli.output import Output, emit_object
 from tarx_toollog.cli.progress import Progress
 from tarx_toollog.errors import ConfigError, StoreError
 from tarx_toollog.store import maintenance, migrate
@@ -21,7 +19,11 @@ from tarx_toollog.store.engine import create_private_file
 
 @click.group()
 def group() -> None:
-    """Care for the database: path, upgrade, check, verify, backup, query."""
+    """Care for the database, and ask it: check, verify, backup, query, datasette …"""
+
+
+for command in (query, queries, datasette):
+    group.add_command(command)
 
 
 @group.command()
@@ -66,13 +68,17 @@ def check(app: App, as_json: bool) -> None:
 @json_option
 @pass_app
 def verify(app: App, as_json: bool) -> None:
-    """Prove that every request can be made again, exactly.
+    """Prove that every request can be made again, exactly, and that suites are what they were.
 
-    Hashes all messages, histories, tool definitions and raw bodies again and rebuilds each request from them; checks
-    the file as `check` does. Exit code 6 when something is wrong.
+    Hashes all messages, histories, tool definitions, raw bodies, scenarios and suites again and rebuilds each request;
+    checks the file as `check` does. Exit code 6 when something is wrong.
     """
+    from tarx_toollog.replay.scenario import Scenario
+
     with app.log() as log, Progress("rows", verify_store.n_rows(log.engine), quiet=app.quiet) as progress:
-        report = verify_store.verify(log.engine, progress.advance)
+        report = verify_store.verify(
+            log.engine, lambda definition: Scenario.from_json(definition).content_hash, progress.advance
+        )
     counts = ", ".join(f"{count} {name}" for name, count in report.checked.items())
     text = "\n".join([f"checked {counts}", *report.problems])
     if report.not_exact:
@@ -109,52 +115,3 @@ def backup(app: App, file: Path, force: bool) -> None:
         finally:
             partial.unlink(missing_ok=True)
     app.say(f"copied to {file}")
-
-
-@group.command()
-@click.argument("sql")
-@click.option("-n", "--limit", type=click.IntRange(min=1), help="At most N rows.")
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=30.0, help="Seconds; default 30.")
-@output_options
-@pass_app
-def query(app: App, sql: str, limit: int | None, timeout: float, output: Output) -> None:
-    """Ask the database in SQL. It is opened for reading: nothing can be changed.
-
-    \b
-    toollog db query "SELECT tool, calls, error_share FROM v_tool_stats"
-    """
-    with app.log() as log, _heeding_ctrl_c():
-        result = log.query(sql, limit=limit, timeout_s=timeout)
-        columns = _unique(result.columns)
-        if not emit_rows((dict(zip(columns, row, strict=True)) for row in result.rows), columns, output):
-            app.say("no rows")
-
-
-@contextmanager
-def _heeding_ctrl_c() -> Iterator[None]:
-    """Let Ctrl-C end the command: SQLite swallows it, ends the query, and that looks like one that took too long."""
-    pressed: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        pressed.append(number)
-        signal.default_int_handler(number, frame)
-
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield
-    except ConfigError:
-        if pressed:
-            raise KeyboardInterrupt from None
-        raise
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _unique(names: list[str]) -> list[str]:
-    """Return the column names with repeated ones numbered: a row is a dict, and no value may be lost."""
-    seen: dict[str, int] = {}
-    unique = []
-    for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        unique.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
-    return unique

@@ -1,18 +1,19 @@
 """``toollog labels``: say what was right, see what was said, and what is worth a look."""
 
-import getpass
 from typing import Any
 
 import click
 
 from tarx_toollog.canonical import MAX_DEPTH, InvalidJsonError, Json, parse_json
 from tarx_toollog.cli.app import App, pass_app
+from tarx_toollog.cli.login import login_name
 from tarx_toollog.cli.options import COUNT, filter_options, json_option, output_options
 from tarx_toollog.cli.output import Output, emit_object, emit_rows
+from tarx_toollog.cli.progress import Progress
 from tarx_toollog.cli.replay_files import writable
 from tarx_toollog.errors import ConfigError
 from tarx_toollog.store.filters import Filters
-from tarx_toollog.store.labels import ANSWER, ASK, EXPECTED, QUALITY, LabelRow, Labels, NewLabel
+from tarx_toollog.store.labels import ANSWER, ASK, EXPECTED, QUALITY, LabelRow, Labels, NewLabel, value_of
 
 _COLUMNS = LabelRow.__slots__
 _FOR_PEOPLE = (
@@ -38,12 +39,13 @@ _QUEUE = (
     "user_text",
 )
 _QUEUE_FOR_PEOPLE = ("exchange_uid", "reason", "step_no", "depth", "tools", "runs_wrong", "user_text")
+_MOST = 2**63 - 1  # that a database can count
 _BY = click.option("--by", metavar="NAME", help="Who says so; default: your login name.")
 
 
 @click.group()
 def group() -> None:
-    """Say what was right: add, list, queue, withdraw."""
+    """Say what was right: add, list, queue, apply, withdraw."""
 
 
 @group.command("add")
@@ -60,6 +62,8 @@ def group() -> None:
     metavar="NAME JSON",
     help="This call was right; may be repeated for several at once.",
 )
+@click.option("--name", metavar="NAME", help="A label of a name of your own, with --value.")
+@click.option("--value", metavar="VALUE", help="A number, or words.")
 @click.option("--comment", metavar="TEXT", help="Why.")
 @_BY
 @json_option
@@ -69,6 +73,8 @@ def add(
     target: str,
     verdict: str | None,
     calls: tuple[tuple[str, str], ...],
+    name: str | None,
+    value: str | None,
     comment: str | None,
     by: str | None,
     as_json: bool,
@@ -82,12 +88,13 @@ def add(
     toollog labels add 0199a3 --good
     toollog labels add 0199a3 --call tarx_recall '{"query": "cat"}'
     toollog labels add 0199a3 --ask --comment "which of the two orders?"
+    toollog labels add 0199a3 --name tone --value curt
     """
-    said = _said(verdict, calls)
+    said = _said(verdict, calls, name, value)
     with writable(app) as log:
         labels = Labels(log)
         meant = labels.target(target)
-        new = NewLabel(meant.type, meant.uid, **said, comment=comment, annotator=by or getpass.getuser())
+        new = NewLabel(meant.type, meant.uid, **said, comment=comment, annotator=by or login_name())
         label_id = labels.add(new)
     found = {"id": label_id, "target_type": meant.type, "target_uid": meant.uid, "name": new.name}
     text = f"label {label_id} on {meant.type.replace('_', ' ')} {meant.uid}"
@@ -121,9 +128,11 @@ def list_(app: App, target: str | None, name: str | None, everything: bool, limi
 def queue_(app: App, tag: str | None, filters: Filters, output: Output) -> None:
     """List what is worth a label, most worth first: bad decisions, rare tools, long chains, what runs disagree on.
 
-    Only conversations that are kept for evaluation, or those of the suite; --split says otherwise.
+    Only conversations that are kept for evaluation, or those of the suite; --split says otherwise. Without --tag the
+    latest of the log is looked at, as on the page of the queue; with it, every turn that the suite was drawn from.
 
     \b
+    toollog labels queue
     toollog labels queue --tag may
     """
     from tarx_toollog.replay.suites.label_queue import queue
@@ -135,22 +144,54 @@ def queue_(app: App, tag: str | None, filters: Filters, output: Output) -> None:
         app.say("nothing needs a label")
 
 
+@group.command("apply")
+@click.option("--rule", "names", multiple=True, metavar="NAME", help="Only this rule; may be repeated.")
+@click.option("--dry-run", is_flag=True, help="Only count what they would say.")
+@filter_options()
+@output_options
+@pass_app
+def apply_(app: App, names: tuple[str, ...], dry_run: bool, filters: Filters, output: Output) -> None:
+    """Have rules label: what was corrected by the user, what was called again after an error, and rules of your own.
+
+    What a rule has said once it does not say again, so this can run every day. People can take its labels back.
+
+    \b
+    toollog labels apply --since 1d
+    toollog labels apply --rule user_corrected --dry-run
+    """
+    from tarx_toollog.store.label_rules import LabelRules, RuleTally
+
+    opened = app.log() if dry_run else writable(app)
+    with opened as log, Progress("turns", quiet=app.quiet) as progress:
+        found = LabelRules(log).apply(names, filters, keeps=not dry_run, read=progress.advance)
+    rows = ({slot: getattr(one, slot) for slot in RuleTally.__slots__} for one in found)
+    emit_rows(rows, RuleTally.__slots__, output, spare=("about",))
+    app.say("nothing was kept: --dry-run" if dry_run else "`toollog labels list` shows what was kept")
+
+
 @group.command("withdraw")
-@click.argument("label_id", metavar="ID", type=int)
+@click.argument("label_id", metavar="ID", type=click.IntRange(1, _MOST))
 @_BY
 @json_option
 @pass_app
 def withdraw(app: App, label_id: int, by: str | None, as_json: bool) -> None:
     """Take a label back. It is kept, and no longer counts."""
     with writable(app) as log:
-        Labels(log).withdraw(label_id, by or getpass.getuser())
+        Labels(log).withdraw(label_id, by or login_name())
     text = f"label {label_id} is taken back; `toollog replay score RUN` if it accepted an answer of a run"
     emit_object({"id": label_id}, text, Output("json" if as_json else "auto"))
 
 
-def _said(verdict: str | None, calls: tuple[tuple[str, str], ...]) -> dict[str, Any]:
-    if (verdict is None) == (not calls):
-        raise click.UsageError("say one of --good, --bad, --call, --answer and --ask")
+def _said(
+    verdict: str | None, calls: tuple[tuple[str, str], ...], name: str | None, value: str | None
+) -> dict[str, Any]:
+    if (name is None) != (value is None):
+        raise click.UsageError("--name and --value belong together")
+    if [verdict is not None, bool(calls), name is not None].count(True) != 1:
+        raise click.UsageError("say one of --good, --bad, --call, --answer, --ask and --name")
+    if name is not None:
+        value_num, value_text = value_of(value or "")
+        return {"name": name, "value_num": value_num, "value_text": value_text}
     if verdict in ("good", "bad"):
         return {"name": QUALITY, "value_num": 1.0 if verdict == "good" else -1.0}
     if verdict is not None:

@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -9,12 +11,19 @@ import click
 from tarx_toollog.cli.app import App, pass_app
 from tarx_toollog.cli.options import filter_options, output_options
 from tarx_toollog.cli.output import Output, emit_object, emit_rows
+from tarx_toollog.cli.progress import Progress
 from tarx_toollog.cli.readable import exchange_text
+from tarx_toollog.errors import StoreError
 from tarx_toollog.model import Outcome
-from tarx_toollog.store import queries
+from tarx_toollog.store.answers import queries
+from tarx_toollog.store.answers.search_where import search_where
+from tarx_toollog.store.engine import store_errors
 from tarx_toollog.store.filters import Filters
+from tarx_toollog.store.log import ToolLog
+from tarx_toollog.store.search import UNINDEXED, Place, catch_up, count_waiting, terms_of
 
 LIST_LIMIT = 50
+SEARCH_LIMIT = 20
 TAIL_LIMIT = 20
 POLL_S = 0.5  # a person does not notice half a second; the database does not notice two queries a second
 
@@ -47,10 +56,22 @@ SPARE = (
 )
 """What a narrow terminal does without; the first goes first."""
 
+SEARCH_COLUMNS = (
+    "started_at",
+    "role",
+    "place",
+    "snippet",
+    "conversation_uid",
+    "turn_no",
+    "step_no",
+    "exchange_uid",
+)
+SEARCH_SPARE = ("step_no", "turn_no", "conversation_uid", "place", "exchange_uid")
+
 
 @click.group()
 def group() -> None:
-    """Look at exchanges: list, show, tail."""
+    """Look at exchanges: list, show, tail, search."""
 
 
 @group.command("list")
@@ -101,6 +122,50 @@ def tail(app: App, follow: bool, filters: Filters, output: Output) -> None:
         # Neither a table nor a JSON array can be written before its last row is known: following writes lines.
         lines = Output("jsonl" if output.format == "json" else output.format, output.path, is_stream=True)
         emit_rows(_followed(log.engine, filters), COLUMNS, lines)
+
+
+@group.command()
+@click.argument("query", metavar="WORDS")
+@click.option("--place", type=click.Choice(["text", "arguments"]), help="Only what was said, or arguments of calls.")
+@click.option("--role", metavar="ROLE", help="Only messages of this role: user, assistant, tool …")
+@filter_options(limit=SEARCH_LIMIT)
+@output_options
+@pass_app
+def search(app: App, query: str, place: Place | None, role: str | None, filters: Filters, output: Output) -> None:
+    """Find messages by their words, newest first.
+
+    All words have to be there. Words in quotes stand in that order, `rain*` finds all that begins like it; capitals and
+    accents do not matter.
+
+    \b
+    toollog log search 'lisbon rain*'
+    toollog log search '"garden tools"' --role tool --since 7d
+    toollog log search porto --place arguments --jsonl
+    """
+    terms_of(query)  # before anything takes long
+    with app.log() as log:
+        with log.engine.connect() as connection:
+            waiting = count_waiting(connection)
+        if waiting > UNINDEXED:
+            _index(app, waiting)
+        with log.engine.connect() as connection:
+            found = search_where(connection, query, filters, place=place, role=role)
+    if not emit_rows(map(asdict, found.hits), SEARCH_COLUMNS, output, spare=SEARCH_SPARE, wrap=("snippet",)):
+        app.say("nothing matched")
+    if found.n_unread:
+        app.say(f"{found.n_unread} messages are not in the index yet, and were not read")
+
+
+def _index(app: App, waiting: int) -> None:
+    """Bring into the index what is not in it; where the database cannot be written, the search does without."""
+    settings = app.settings()
+    with (
+        suppress(StoreError),
+        store_errors(settings),
+        ToolLog.open(settings=settings, read_only=False) as log,
+        Progress("messages indexed", waiting, quiet=app.quiet) as progress,
+    ):
+        catch_up(log.engine, indexed=progress.advance)
 
 
 def _followed(engine: Any, filters: Filters) -> Iterator[dict[str, Any]]:

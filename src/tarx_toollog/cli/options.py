@@ -17,7 +17,19 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 COUNT = click.IntRange(min=1, max=2**31 - 1)
 """A limit that a person gives: SQLite takes a little more, and no log has as many rows."""
 
-_FILTERS = ("since", "until", "tools", "models", "builds", "outcomes", "splits", "conversation", "limit")
+_FILTERS = (
+    "since",
+    "until",
+    "tools",
+    "models",
+    "builds",
+    "outcomes",
+    "splits",
+    "conversation",
+    "labels",
+    "where",
+    "limit",
+)
 
 
 def filter_options(*, limit: int | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -38,6 +50,18 @@ def filter_options(*, limit: int | None = None) -> Callable[[Callable[..., Any]]
         shown = "all" if limit is None else str(limit)
         for option in (
             click.option("-n", "--limit", type=COUNT, default=limit, help=f"At most N; {shown}."),
+            click.option(
+                "--where",
+                metavar="SQL",
+                help='A condition over the columns of v_exchanges, v_tool_calls or v_turns: "latency_ms > 1000".',
+            ),
+            click.option(
+                "--label",
+                "labels",
+                multiple=True,
+                metavar="NAME[=VALUE]",
+                help="A label on it, its calls or its conversation: quality=bad; may be repeated.",
+            ),
             click.option("--conversation", metavar="ID", help="A conversation: its id, the beginning of it, or yours."),
             click.option(
                 "--split",

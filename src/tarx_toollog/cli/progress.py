@@ -19,13 +19,15 @@ class Progress:
     Args:
         label: What is counted, for example ``steps``.
         total: How many there will be; None when nobody knows.
+        done: How many were done before: they count for how far it is, and not for how fast.
         quiet: Say nothing at all.
     """
 
-    def __init__(self, label: str, total: int | None = None, *, quiet: bool = False) -> None:
+    def __init__(self, label: str, total: int | None = None, *, done: int = 0, quiet: bool = False) -> None:
         self.label = label
         self.total = total
-        self.count = 0
+        self.count = done
+        self._before = done
         self._quiet = quiet
         self._bar: Any = None
         self._task: Any = None
@@ -47,14 +49,14 @@ class Progress:
         """Say that ``count`` more are done."""
         self.count += count
         if self._bar is not None:
-            self._bar.update(self._task, advance=count)
+            self._bar.update(self._task, advance=count, description=self.label)
         elif not self._quiet and (now := time.monotonic()) >= self._next_line:
             self._next_line = now + LINE_EVERY_S
             click.echo(self._line(now), err=True)
 
     def begin(self, label: str, total: int | None = None) -> None:
         """Go on with another kind of work: the count begins again."""
-        self.label, self.total, self.count = label, total, 0
+        self.label, self.total, self.count, self._before = label, total, 0, 0
         self._began = time.monotonic()
         if self._bar is not None:
             self._bar.remove_task(self._task)
@@ -65,11 +67,11 @@ class Progress:
 
     def _line(self, now: float) -> str:
         """Return a line for a log file: how far, how fast, and how long it will take."""
-        rate = self.count / max(now - self._began, 1e-9)
+        rate = (self.count - self._before) / max(now - self._began, 1e-9)
         if self.total is None:
-            return f"{self.count} {self.label}, {rate:,.0f}/s"
+            return f"{self.count} {self.label}, {_speed(rate)}"
         left_s = round(max(0, self.total - self.count) / max(rate, 1e-9))
-        return f"{self.count} of {self.total} {self.label}, {rate:,.0f}/s, {left_s // 60}:{left_s % 60:02} left"
+        return f"{self.count} of {self.total} {self.label}, {_speed(rate)}, {left_s // 60}:{left_s % 60:02} left"
 
     def _start_bar(self) -> None:
         from rich.console import Console
@@ -87,7 +89,7 @@ class Progress:
 
         class _Speed(ProgressColumn):
             def render(self, task: Task) -> Text:
-                return Text("" if task.speed is None else f"{task.speed:,.0f}/s")
+                return Text("" if task.speed is None else _speed(task.speed))
 
         self._bar = Bar(
             TextColumn("{task.description}"),
@@ -99,5 +101,10 @@ class Progress:
             console=Console(stderr=True),
             transient=True,
         )
-        self._task = self._bar.add_task(self.label, total=self.total)
+        self._task = self._bar.add_task(self.label, total=self.total, completed=self.count)
         self._bar.start()
+
+
+def _speed(rate: float) -> str:
+    """Return how much is done in a second; a model that takes a minute for an answer does not stand still."""
+    return f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.2g}/s"

@@ -1,12 +1,13 @@
-"""Exchanges and conversations as text that a person reads in a terminal."""
+"""Exchanges and conversations as text that a person reads in a terminal. ``tree`` has their branches."""
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from tarx_toollog.canonical import InvalidJsonError, parse_json
 from tarx_toollog.cli.output import cell_text
-from tarx_toollog.store.queries import ExchangeDetail, TurnDetail
+from tarx_toollog.store.answers.call_words import faults_of
+from tarx_toollog.store.answers.queries import ExchangeDetail, TurnDetail
 
 MAX_TEXT = 4000  # a tool result may be a whole file; `--json` gives all of it
 LINE = 78  # facts and short arguments fit a terminal of 80
@@ -64,18 +65,15 @@ def pretty_arguments(text: str) -> str:
 
 def verdict(call: dict[str, Any]) -> str:
     """Return what is wrong with a call, or ``ok``."""
-    wrong = []
-    if not call["complete"]:
-        wrong.append("cut off")
-    if call["argument_state"] not in ("ok", "empty"):
-        wrong.append(f"arguments {call['argument_state']}")
-    if not call["offered"]:
-        wrong.append("not offered")
-    if call["schema_state"] == "fail":
-        wrong.append("against its schema")
-    if call["origin"] != "native":
-        wrong.append(call["origin"])
-    return ", ".join(wrong) or "ok"
+    return ", ".join(faults_of(_Judged(*(call[name] for name in _Judged._fields)))) or "ok"
+
+
+class _Judged(NamedTuple):
+    complete: bool
+    argument_state: str
+    offered: bool
+    schema_state: str
+    origin: str
 
 
 def _step(step: dict[str, Any]) -> Iterator[str]:

@@ -13,6 +13,7 @@ from tarx_toollog.cli.replay_probe import probe
 from tarx_toollog.cli.replay_report import compare, gate, report
 from tarx_toollog.cli.replay_run import noise, run
 from tarx_toollog.cli.replay_suites import accept, build, lint
+from tarx_toollog.replay.overlay import accepted_overlay
 from tarx_toollog.replay.reports.report import trial_rows
 from tarx_toollog.replay.scoring import score_run
 from tarx_toollog.store.replays import Replays
@@ -64,7 +65,7 @@ def list_(app: App, output: Output) -> None:
     """List the suites and the runs, newest first."""
     with app.log() as log:
         replays = Replays(log)
-        tags = [{"kind": "scenarios", "name": row["tag"], "at": row["newest_at"], **row} for row in Suites(log).tags()]
+        tags = [{"kind": "suite", "name": row["tag"], "at": row["newest_at"], **row} for row in Suites(log).tags()]
         runs = [
             {"kind": "run", "name": row.name, "tag": row.tag, "model": row.model, "status": row.status,
              "at": row.started_at}
@@ -83,9 +84,12 @@ def show(app: App, name: str, failed: bool, output: Output) -> None:
     """Show every step of a run with its verdict."""
     with app.log() as log:
         rows = [row for row in trial_rows(log, name) if not failed or _has_failed(row)]
+        accepted = str(accepted_overlay(log, Replays(log).run(name).tag))
     columns = _TRIALS_FOR_PEOPLE if output.is_for_people else _TRIALS
     if not emit_rows(rows, columns, output, spare=("status", "turn_no", "step_no")):
         app.say("nothing matched")
+    if accepted:
+        app.say(accepted)
 
 
 def _has_failed(row: Mapping[str, Any]) -> bool:

@@ -11,6 +11,7 @@ import click
 from tarx_toollog.cli.app import App, pass_app
 from tarx_toollog.cli.options import json_option, tag_option
 from tarx_toollog.cli.output import Output, emit_object
+from tarx_toollog.errors import StoreError
 from tarx_toollog.replay.files.suites import (
     FORMATS,
     REASONS,
@@ -47,6 +48,10 @@ def import_(app: App, file: Path, tag: str, form: Format | None, answers: Path |
     toollog replay import heldout.jsonl --tag heldout
     toollog replay import BFCL_v4_multiple.json --tag multiple
     """
+    path = app.settings().database_path
+    if path is not None and not path.exists():
+        hint = "`toollog db upgrade` makes an empty one: tests from a file need no log"
+        raise StoreError(f"no database at {path}", hint=hint)
     with writable(app) as log:
         found = import_file(log, file, tag, form, answers)
     emit_object(found.to_json(), _imported_text(found), Output("json" if as_json else "auto"))

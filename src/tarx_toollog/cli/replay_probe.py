@@ -21,6 +21,7 @@ from tarx_toollog.replay.probes.levels import MARGIN
 from tarx_toollog.replay.probes.tools import LEVELS
 
 if TYPE_CHECKING:
+    from tarx_toollog.replay.probes.cases import Planned
     from tarx_toollog.replay.probes.identity.questions import Question
     from tarx_toollog.replay.running.asking import Overrides
     from tarx_toollog.replay.running.endpoint import Patience
@@ -28,7 +29,18 @@ if TYPE_CHECKING:
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
-_TARGET = ("endpoint", "model", "name", "temperature", "seed", "extra_body", "api_key_env", "retries", "resume")
+_TARGET = (
+    "endpoint",
+    "model",
+    "name",
+    "temperature",
+    "seed",
+    "extra_body",
+    "api_key_env",
+    "retries",
+    "resume",
+    "dry_run",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +56,7 @@ class _Target:
     api_key_env: str | None
     retries: int
     resume: str | None
+    dry_run: bool
 
     @property
     def patience(self) -> "Patience":
@@ -68,6 +81,11 @@ def _target_options(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(*args, target=_Target(**{key: options.pop(key) for key in _TARGET}), **options)
 
     for option in (
+        click.option(
+            "--dry-run",
+            is_flag=True,
+            help="Say how much there is to ask, and whether it can be told; at most count tokens with the server.",
+        ),
         click.option("--resume", metavar="RUN", help="Go on with a run that stopped, or show one that is finished."),
         click.option("--retries", type=click.IntRange(min=0), default=4, show_default=True, help="For no answer."),
         click.option("--api-key-env", metavar="VARIABLE", help="Environment variable that holds the API key."),
@@ -134,11 +152,17 @@ def tools(
     toollog replay probe tools may --levels 10,30 -n 40 --endpoint http://127.0.0.1:11435 --model tuned
     toollog replay probe tools --resume may+tools-tuned-20260601-101500 --json
     """  # fmt: skip
-    from tarx_toollog.replay.probes.tools import freeze_tools
+    from tarx_toollog.replay.probes.tools import plan_tools
     from tarx_toollog.replay.probes.tools_report import tools_report, tools_text
 
     with writable(app) as log:
-        name = _asked(app, log, target, lambda: freeze_tools(log, tag, of_run, limit, _numbers(levels, "--levels")))
+
+        def plan() -> "Planned":
+            return plan_tools(log, tag, of_run, limit, _numbers(levels, "--levels"))
+
+        name = _asked(app, log, target, plan, as_json=as_json)
+        if name is None:
+            return exits.OK
         report = tools_report(log, name, margin / 100)
     emit_object(report.to_json(), tools_text(report), Output("json" if as_json else "auto"))
     return exits.OK if report.reading.is_valid else exits.ENDPOINT
@@ -178,17 +202,20 @@ def context(
     """  # fmt: skip
     from tarx_toollog.replay.probes.calibration import Server
     from tarx_toollog.replay.probes.context_report import context_report
-    from tarx_toollog.replay.probes.context_suite import Filling, freeze_context
+    from tarx_toollog.replay.probes.context_suite import Filling, plan_context
     from tarx_toollog.replay.probes.context_text import context_text
 
     filling = Filling(_numbers(fills, "--fills"), n_ctx, neutral, distractors)
     with writable(app) as log:
 
-        def freeze() -> str:
+        def plan() -> "Planned":
             server = Server(target.endpoint or "", target.patience, target.api_key_env)
-            return freeze_context(log, tag, of_run, limit, filling, target.overrides, server)
+            return plan_context(log, tag, of_run, limit, filling, target.overrides, server)
 
-        report = context_report(log, _asked(app, log, target, freeze))
+        name = _asked(app, log, target, plan, as_json=as_json)
+        if name is None:
+            return exits.OK
+        report = context_report(log, name)
     emit_object(report.to_json(), context_text(report), Output("json" if as_json else "auto"))
     return exits.OK if report.reading.is_valid else exits.ENDPOINT
 
@@ -230,15 +257,17 @@ def identity(
     toollog replay probe identity --resume who-tuned --against who --json
     """  # fmt: skip
     from tarx_toollog.replay.probes.identity.report import identity_report
-    from tarx_toollog.replay.probes.identity.suite import freeze_identity
+    from tarx_toollog.replay.probes.identity.suite import plan_identity
     from tarx_toollog.replay.probes.identity.text import identity_text
 
     with writable(app) as log:
 
-        def freeze() -> str:
-            return freeze_identity(log, _questions(**asked), tag, limit, system_prompt, with_tools=not no_tools)
+        def plan() -> "Planned":
+            return plan_identity(log, _questions(**asked), tag, limit, system_prompt, with_tools=not no_tools)
 
-        name = _asked(app, log, target, freeze)
+        name = _asked(app, log, target, plan, as_json=as_json)
+        if name is None:
+            return exits.OK
         report = identity_report(log, name, against, margin / 100)
     emit_object(report.to_json(), identity_text(report), Output("json" if as_json else "auto"))
     return exits.OK if report.is_valid else exits.ENDPOINT
@@ -279,8 +308,9 @@ def _held_out(path: Path, name: str, author: str | None) -> "tuple[Question, ...
     )  # fmt: skip
 
 
-def _asked(app: App, log: "ToolLog", target: _Target, freeze: Callable[[], str]) -> str:
-    """Ask what is to be asked, and return the name of the run."""
+def _asked(app: App, log: "ToolLog", target: _Target, plan: Callable[[], "Planned"], *, as_json: bool) -> str | None:
+    """Ask what is to be asked, and return the name of the run; None when it is only to be said how much that is."""
+    from tarx_toollog.replay.probes.cases import place
     from tarx_toollog.replay.running.runner import RunRequest, replay
     from tarx_toollog.store.replays import Replays
 
@@ -292,7 +322,13 @@ def _asked(app: App, log: "ToolLog", target: _Target, freeze: Callable[[], str])
     elif not target.endpoint or not target.model:
         raise click.UsageError("--endpoint and --model are needed")
     else:
-        suite = freeze()
+        planned = plan()
+        for warning in planned.warnings:
+            app.say(warning)
+        if target.dry_run:
+            emit_object(planned.to_json(), _plan_text(planned), Output("json" if as_json else "auto"))
+            return None
+        suite = place(log, planned)
         request = RunRequest(
             name=target.name or f"{suite}-{target.model}-{datetime.now(UTC):%Y%m%d-%H%M%S}",
             tag=suite,
@@ -308,6 +344,11 @@ def _asked(app: App, log: "ToolLog", target: _Target, freeze: Callable[[], str])
         app.say(f"interrupted; what is answered is kept. Go on with: --resume {request.name}")
         raise
     return request.name
+
+
+def _plan_text(planned: "Planned") -> str:
+    found = planned.to_json()
+    return f"{found['cases']} cases, {found['variants']} variants of them, {found['requests']} requests\n"
 
 
 def _numbers(text: str, option: str) -> tuple[int, ...]:

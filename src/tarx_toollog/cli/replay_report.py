@@ -10,6 +10,7 @@ from tarx_toollog.cli import exits
 from tarx_toollog.cli.app import App, pass_app
 from tarx_toollog.cli.options import json_option
 from tarx_toollog.cli.output import Output, emit_object
+from tarx_toollog.replay.probes.cases import require_no_probe
 from tarx_toollog.replay.reports.comparison import MARGIN, compare_runs
 from tarx_toollog.replay.reports.comparison_text import comparison_text
 from tarx_toollog.replay.reports.details import details
@@ -146,6 +147,7 @@ def gate(
     toollog replay gate base --sequential
     """
     with app.log() as log:
+        require_no_probe(log, name)
         found = gate_run(log, name, min_accuracy=min_accuracy, confidence=confidence, sequential=sequential)
     emit_object(found.to_json(), gate_text(found), Output("json" if as_json else "auto"))
     undecided = {"error": exits.INCONCLUSIVE, "pass": exits.OK, "fail": exits.CHECK_FAILED}[on_inconclusive]

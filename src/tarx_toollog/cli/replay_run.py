@@ -274,11 +274,10 @@ def run_progress(app: App, unit: str) -> Iterator[Callable[["RunProgress"], None
 
         def listen(now: "RunProgress") -> None:
             if not bars:
-                bars.append(stack.enter_context(Progress(unit, now.total, quiet=app.quiet)))
+                bars.append(stack.enter_context(Progress(unit, now.total, done=now.done, quiet=app.quiet)))
             bar = bars[0]
-            left = "" if now.eta_s is None else f", about {now.eta_s / 60:.0f} min left"
             speed = "" if now.tokens_per_s is None else f", {now.tokens_per_s:.1f} tokens/s"
-            bar.label = f"{unit}, right so far {share_text(now.agreement).strip()}{speed}{left}"
+            bar.label = f"{unit}, right so far {share_text(now.agreement).strip()}{speed}"
             bar.advance(now.done - bar.count)
 
         yield listen

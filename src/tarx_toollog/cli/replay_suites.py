@@ -5,13 +5,16 @@ from pathlib import Path
 
 import click
 
+from tarx_toollog.canonical import MAX_DEPTH, InvalidJsonError, Json, parse_json
 from tarx_toollog.cli.app import App, pass_app
 from tarx_toollog.cli.options import COUNT, filter_options, json_option, tag_option
 from tarx_toollog.cli.output import Output, emit_object
 from tarx_toollog.cli.replay_files import writable
-from tarx_toollog.errors import CheckFailedError
+from tarx_toollog.errors import CheckFailedError, ConfigError
 from tarx_toollog.replay.matching.rules import NO_RULES, load_rules
+from tarx_toollog.replay.overlay import told_rules
 from tarx_toollog.replay.scenario import BRONZE, CORRECTED, GOLD, SILVER, Scenario
+from tarx_toollog.replay.suites.argument_rules import Said
 from tarx_toollog.replay.suites.build_report import BuildReport
 from tarx_toollog.replay.suites.freeze import REASONS
 from tarx_toollog.replay.suites.freeze import build as build_suite
@@ -89,6 +92,14 @@ def lint(app: App, tag: str, as_json: bool) -> None:
 @click.option("--run", "run_name", metavar="RUN", help="Instead of EXCHANGE: the run …")
 @click.option("--scenario", "scenario_uid", metavar="UID", help="… its scenario …")
 @click.option("--step", "step_no", type=COUNT, help="… and the step.")
+@click.option(
+    "--rule",
+    "rules",
+    nargs=2,
+    multiple=True,
+    metavar="ARGUMENT RULE",
+    help="Not the whole answer: a rule for an argument that differs. May be repeated.",
+)
 @click.option("--comment", metavar="TEXT", help="Why.")
 @click.option("--by", metavar="NAME", help="Who says so; default: your login name.")
 @json_option
@@ -99,17 +110,22 @@ def accept(
     run_name: str | None,
     scenario_uid: str | None,
     step_no: int | None,
+    rules: tuple[tuple[str, str], ...],
     comment: str | None,
     by: str | None,
     as_json: bool,
 ) -> None:
     """Say that an answer of a run is as right as the expected one. It counts for all runs that are scored afterwards.
 
-    EXCHANGE is an exchange_uid of `toollog replay show RUN`, or its beginning.
+    EXCHANGE is an exchange_uid of `toollog replay show RUN`, or its beginning. With --rule you say of single arguments
+    what is right there from now on: `oneof` is this value too, `text` any wording with the same facts, `set` any
+    order, `present` any value, `ignore` any value or none; `number` and `regex` need more, as JSON.
 
     \b
     toollog replay accept 0199a3
     toollog replay accept --run base --scenario 0199b7 --step 2 --comment "another word for it"
+    toollog replay accept 0199a3 --rule query text --rule limit ignore
+    toollog replay accept 0199a3 --rule price '{"rule": "number", "rtol": 0.01}'
     """
     from tarx_toollog.replay.suites.accepting import accept as accept_answer
 
@@ -121,12 +137,29 @@ def accept(
             uid = Accepted(log).answer_of(run_name, scenario_uid, step_no)
         else:
             uid = Labels(log).target(exchange or "").uid
-        done = accept_answer(log, uid, by=by or getpass.getuser(), comment=comment)
+        done = accept_answer(log, uid, by=by or getpass.getuser(), comment=comment, rules=_said(rules))
     lines = [f"accepted (label {done.label_id}); {done.rescored} answers of {done.run} scored again"]
+    lines += [f"right for {place} from now on: {told}" for place, told in told_rules(done.rules)]
     if done.other_runs:
         runs = "1 other run" if len(done.other_runs) == 1 else f"{len(done.other_runs)} other runs"
         lines.append(f"it changes {runs}: " + ", ".join(f"toollog replay score {name}" for name in done.other_runs))
     emit_object(done.to_json(), "\n".join(lines), _as_output(as_json))
+
+
+def _said(rules: tuple[tuple[str, str], ...]) -> list[Said]:
+    return [Said(argument, _rule(told)) for argument, told in rules]
+
+
+def _rule(told: str) -> Json:
+    """Return a rule as it was typed: its name, or a JSON object."""
+    if not told.lstrip().startswith("{"):
+        return told
+    try:
+        return parse_json(told, max_depth=MAX_DEPTH)
+    except InvalidJsonError as error:
+        raise ConfigError(
+            f"the rule is not JSON: {error}", hint='for example \'{"rule": "number", "atol": 1}\''
+        ) from None
 
 
 def _as_output(as_json: bool) -> Output:

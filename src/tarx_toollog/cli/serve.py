@@ -5,15 +5,18 @@ import socket
 import click
 import uvicorn
 
-from tarx_toollog.capture.proxy import ToolLogProxy
+from tarx_toollog.capture.proxy import PLACE, ToolLogProxy
 from tarx_toollog.cli.app import App, pass_app
 from tarx_toollog.cli.checks import folder
 from tarx_toollog.cli.exits import say_error
 from tarx_toollog.cli.listening import address, listen
+from tarx_toollog.cli.login import login_name
 from tarx_toollog.config import Settings
 from tarx_toollog.errors import SchemaOutdatedError, StoreError
 from tarx_toollog.store.engine import store_errors
 from tarx_toollog.store.log import ToolLog
+from tarx_toollog.web.app import toollog_pages
+from tarx_toollog.web.guard import Access
 
 
 @click.command()
@@ -24,19 +27,22 @@ from tarx_toollog.store.log import ToolLog
 def command(app: App, upstream: str | None, host: str | None, port: int | None) -> None:
     """Record: pass requests on to the model server and log them.
 
-    Set the base URL of the client to the address that is printed; nothing else changes for it. Stop with Ctrl-C.
+    Set the base URL of the client to the address that is printed; nothing else changes for it. The pages are under
+    /toollog of the same address (see `toollog ui`). Stop with Ctrl-C.
     """
     settings = app.settings(upstream=upstream, host=host, port=port)
     listening = listen(settings.host, settings.port)
     with listening:
         app.say(f"listening on {address(listening)}, passing on to {settings.upstream}")
         _say_what_is_recorded(app, settings)
-        _serve(settings, listening, debug=app.debug)
+        access = Access.on(settings.host)
+        app.say(f"pages: {access.link(f'{address(listening)}{PLACE}/')}")
+        _serve(settings, listening, access, debug=app.debug)
 
 
-def _serve(settings: Settings, listening: socket.socket, *, debug: bool) -> None:
+def _serve(settings: Settings, listening: socket.socket, access: Access, *, debug: bool) -> None:
     config = uvicorn.Config(
-        ToolLogProxy(settings=settings),
+        ToolLogProxy(settings=settings, pages=toollog_pages(settings, annotator=login_name(), access=access)),
         log_level="debug" if debug else "warning",
         access_log=False,
         server_header=False,  # the answer is the model server's, not ours

@@ -8,7 +8,8 @@ from tarx_toollog.cli.app import App, pass_app
 from tarx_toollog.cli.files import size_on_disk, size_text, waiting_in
 from tarx_toollog.cli.options import output_options
 from tarx_toollog.cli.output import Output, cell_text, emit_object
-from tarx_toollog.store import queries
+from tarx_toollog.store.answers import queries
+from tarx_toollog.store.answers.status import status
 from tarx_toollog.store.journal import backlog_bytes
 from tarx_toollog.store.quarantine import held_in
 from tarx_toollog.store.schema import SCHEMA_REVISION
@@ -29,7 +30,7 @@ def _figures(app: App) -> dict[str, Any]:
     figures: dict[str, Any] = {"database": str(path or "(a server)"), "exists": path is None or path.exists()}
     if figures["exists"]:
         with app.log() as log:
-            figures |= queries.status(log.engine)
+            figures |= status(log.engine)
             waiting = waiting_in(settings.journal_path, lambda uids: queries.finished(log.engine, uids))
         figures["schema_revision"] = SCHEMA_REVISION  # another revision would have refused to open
         figures["size"] = size_on_disk(path) if path else None
@@ -59,7 +60,7 @@ def _text(figures: dict[str, Any]) -> str:
         lines = [
             ("database", f"{figures['database']} ({size_text(figures['size'])}, schema {figures['schema_revision']})"),
             ("exchanges", f"{figures['exchanges']} ({figures['not_completed']} not completed, {figures['open']} open)"),
-            ("tool calls", f"{figures['tool_calls']} ({figures['calls_without_result']} without a result)"),
+            ("tool calls", f"{figures['tool_calls']} ({figures['unanswered_calls']} unanswered)"),
             ("conversations", str(figures["conversations"])),
             ("first capture", cell_text(figures["first_at"]) or "none"),
             ("last capture", cell_text(figures["last_at"]) or "none"),

@@ -1,16 +1,15 @@
 """``toollog ui``: the pages for analysts under uvicorn."""
 
-import getpass
 import webbrowser
-from urllib.parse import quote
 
 import click
 import uvicorn
 
 from tarx_toollog.cli.app import App, pass_app
 from tarx_toollog.cli.listening import address, listen
+from tarx_toollog.cli.login import login_name
 from tarx_toollog.web.app import create_app
-from tarx_toollog.web.guard import PARAMETER, Access
+from tarx_toollog.web.guard import Access
 
 PORT = 11451
 
@@ -23,7 +22,7 @@ PORT = 11451
 @click.option("--open", "opens", is_flag=True, help="Open the pages in the browser.")
 @pass_app
 def command(app: App, host: str, port: int, opens: bool) -> None:
-    """Show suites and runs of replay as pages, with forms to accept and to label.
+    """Show the log as pages: what happens, conversations, tools, labels, replay.
 
     Open the address that is printed. On any address but this machine's own, it holds a token, which everybody needs who
     looks. Stop with Ctrl-C.
@@ -32,11 +31,11 @@ def command(app: App, host: str, port: int, opens: bool) -> None:
         settings = log.settings
     access = Access.on(host)
     with listen(host, port) as listening:
-        link = address(listening) + "/" + (f"?{PARAMETER}={quote(access.token)}" if access.token else "")
+        link = access.link(f"{address(listening)}/")
         click.echo(link)
         if opens:
             webbrowser.open(link)
-        pages = create_app(settings, annotator=_who(), access=access)
+        pages = create_app(settings, annotator=login_name(), access=access)
         config = uvicorn.Config(
             pages,
             lifespan="off",
@@ -49,11 +48,3 @@ def command(app: App, host: str, port: int, opens: bool) -> None:
             uvicorn.Server(config).run(sockets=[listening])
         except KeyboardInterrupt:
             pass  # Ctrl-C is how it is meant to be stopped
-
-
-def _who() -> str:
-    """Return who labels, unless a form says another name."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a user without a name, as in some containers
-        return ""

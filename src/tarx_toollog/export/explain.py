@@ -5,7 +5,7 @@ from typing import Any
 
 from tarx_toollog.errors import ConfigError, NothingMatchedError
 from tarx_toollog.export.reasons import REASONS, STAGE_OF
-from tarx_toollog.store import queries
+from tarx_toollog.store.answers import queries
 from tarx_toollog.store.log import ToolLog
 from tarx_toollog.store.spool import Entry, Spool
 

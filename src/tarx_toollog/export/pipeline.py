@@ -45,7 +45,7 @@ from tarx_toollog.export.server_tokens import ServerTokens
 from tarx_toollog.export.stages import StageCount, log_stages, stage_counts, verified
 from tarx_toollog.export.verify import verify_files
 from tarx_toollog.export.write import FormatCounts, check_formats, chosen_formats, write_rows
-from tarx_toollog.store import queries
+from tarx_toollog.store.answers import queries
 from tarx_toollog.store.datasets import Datasets
 from tarx_toollog.store.log import ToolLog
 from tarx_toollog.store.secret import load_secret

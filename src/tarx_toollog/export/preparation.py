@@ -19,7 +19,7 @@ from tarx_toollog.export.template.codes import CODES
 from tarx_toollog.export.template.load import SERVER, Loaded, choose_template
 from tarx_toollog.export.template.render import ChatTemplate
 from tarx_toollog.export.template.render_rules import TemplateCheck
-from tarx_toollog.store import queries
+from tarx_toollog.store.answers import queries
 from tarx_toollog.store.filters import Filters
 from tarx_toollog.store.log import ToolLog
 from tarx_toollog.store.templates import served_templates

@@ -104,6 +104,9 @@ class ScenarioStep:
     """What an answer in text has to say (``scorers.identity``); empty: any text will do."""
     tier: str | None = None
     """Trust in this expectation; None: that in the scenario."""
+    axes: Mapping[str, float] = field(default_factory=dict, compare=False)
+    """How hard it is, counted when it was frozen (``reports.axes``): redaction may make a text longer or shorter later.
+    Empty where an earlier version froze it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +186,7 @@ class Scenario:
                     "finish_reason": step.recorded.finish_reason,
                     "model": step.recorded.model,
                 },
+                **({"axes": dict(step.axes)} if step.axes else {}),
             }
             for step in self.steps
         ]
@@ -277,6 +281,7 @@ def _from_json(definition: Mapping[str, Any]) -> Scenario:
             asks="ask" in step["expected"],
             text_check=step.get("text_check", {}),
             tier=step.get("tier"),
+            axes=step.get("axes", {}),
         )
         for step in definition["steps"]
     )

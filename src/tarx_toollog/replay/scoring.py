@@ -4,10 +4,9 @@ It can, too, when an answer was accepted (``accepting``): that counts for every 
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tarx_toollog.replay.overlay import Overlay, overlay
+from tarx_toollog.replay.overlay import overlaid, overlay
 from tarx_toollog.replay.scenario import Scenario, ScenarioStep
 from tarx_toollog.replay.scorers import SCORERS, Evidence
 from tarx_toollog.replay.turns.course import LoopOptions
@@ -52,11 +51,12 @@ def judge_trials(run: RunRow, scenarios: Mapping[int, Scenario], trials: Iterabl
 def scenarios_of(log: "ToolLog", run: RunRow) -> list[tuple[ScenarioRow, Scenario]]:
     """Return the scenarios that a run asks, in its order: those of its tag that existed when it began.
 
-    What somebody accepted since they were frozen is among their alternatives.
+    What somebody accepted since they were frozen lies over them.
     """
     rows = Suites(log).scenarios(run.tag, until=run.started_at, limit=run.params.get("limit"))
     accepted = overlay(log, run.tag)
-    return [(row, _with(row.id, Scenario.from_json(row.definition), accepted)) for row in rows]
+    as_turn = run.mode == CLOSED_LOOP
+    return [(row, overlaid(row.id, Scenario.from_json(row.definition), accepted, as_turn=as_turn)) for row in rows]
 
 
 def score_run(log: "ToolLog", name: str, *, only: Collection[int] | None = None) -> int:
@@ -106,13 +106,3 @@ def is_outdated(log: "ToolLog", run: RunRow) -> bool:
 
 def _values(scores: Mapping[str, ScoreRow]) -> dict[str, float | None]:
     return {name: score.value for name, score in scores.items() if name in (VERDICT, CHAIN)}
-
-
-def _with(scenario_id: int, scenario: Scenario, accepted: Overlay) -> Scenario:
-    if not any((scenario_id, step.step_no) in accepted for step in scenario.steps):
-        return scenario
-    steps = (
-        replace(step, alternatives=(*step.alternatives, *accepted.get((scenario_id, step.step_no), ())))
-        for step in scenario.steps
-    )
-    return replace(scenario, steps=tuple(steps))

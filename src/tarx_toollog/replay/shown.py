@@ -56,9 +56,11 @@ class Shown:
 
     def places(self, value: Json) -> tuple[int, ...]:
         """Return the places of all messages that hold a value as a whole word, in any letters."""
+        if _is_too_short(value):
+            return ()
         text = _as_text(value)
         if text not in self._found:
-            self._found[text] = () if _is_too_short(value) else tuple(self._search(text))
+            self._found[text] = tuple(self._search(text))
         return self._found[text]
 
     def sure_places(self, value: Json) -> tuple[int, ...]:
@@ -197,7 +199,12 @@ def _functions(message: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
     for number, call in enumerate(calls):
         function = call.get("function") if isinstance(call, Mapping) else None
         if isinstance(function, Mapping):
-            yield str(call.get("id", number)), str(function.get("name")), function.get("arguments")
+            yield _id(call.get("id"), number), str(function.get("name")), function.get("arguments")
+
+
+def _id(told: Json, number: int) -> str:
+    """Return an id, or the place in the order where a server gives none, or an empty one."""
+    return str(number if told in (None, "") else told)
 
 
 def _calls(messages: Sequence[Mapping[str, Any]]) -> Iterator[ShownCall]:
@@ -216,5 +223,5 @@ def _results(messages: Sequence[Mapping[str, Any]], place: int) -> dict[str, tup
     for number, message in enumerate(messages[place + 1 :]):
         if message.get("role") != "tool":
             break
-        found[str(message.get("tool_call_id", number))] = ("\n".join(_content(message)), place + 1 + number)
+        found[_id(message.get("tool_call_id"), number)] = ("\n".join(_content(message)), place + 1 + number)
     return found

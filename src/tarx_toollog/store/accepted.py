@@ -1,4 +1,4 @@
-"""Reading which answers of replay runs somebody called as right as the expected one, and who asked the same.
+"""Reading which answers of replay runs somebody accepted, as they are or by rules, and who asked the same.
 
 The same scenario may be in several suites: what it asks is the same when its content hash is.
 """
@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from tarx_toollog.canonical import Json
 from tarx_toollog.errors import NothingMatchedError
 from tarx_toollog.store.labels import ALSO_RIGHT
 from tarx_toollog.store.schema import exchange, label, run, scenario, trial
@@ -27,6 +28,17 @@ class AskedTrial(NamedTuple):
     scenario_hash: bytes
     step_no: int
     exchange_uid: str
+
+
+class AcceptedLabel(NamedTuple):
+    """What somebody accepted."""
+
+    asked: AskedTrial
+    """The answer that it was said of."""
+    scenario_id: int
+    """Key that a suite has for the scenario."""
+    correction: Json
+    """Rules for arguments; None: the answer itself is right."""
 
 
 class Accepted(LogTables):
@@ -65,11 +77,11 @@ class Accepted(LogTables):
             )
         return AskedTrial(*rows[0]).exchange_uid
 
-    def answers(self, tag: str) -> list[tuple[AskedTrial, int]]:
-        """Return the accepted answers to what a suite asks, each with the key of the suite's own scenario."""
+    def answers(self, tag: str) -> list[AcceptedLabel]:
+        """Return what was accepted of answers to what a suite asks, in the order in which it was said."""
         own = scenario.alias("own")
         query = (
-            _ASKED.add_columns(own.c.id.label("own_id"))
+            _ASKED.add_columns(own.c.id.label("own_id"), label.c.correction)
             .join(label, label.c.target_uid == exchange.c.uid)
             .join(own, own.c.hash == scenario.c.hash)
             .where(
@@ -82,7 +94,7 @@ class Accepted(LogTables):
             .order_by(label.c.id)
         )
         with self._read() as connection:
-            return [(AskedTrial(*row[:-1]), row[-1]) for row in connection.execute(query)]
+            return [AcceptedLabel(AskedTrial(*row[:-2]), *row[-2:]) for row in connection.execute(query)]
 
     def asked_by(self, scenario_hash: bytes) -> list[tuple[str, int]]:
         """Return the runs that have an answer to a scenario, with the key that it has for them; oldest first."""

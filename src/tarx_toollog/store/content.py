@@ -31,6 +31,19 @@ _INSERT = {
     for table in _TABLES
     for dialect, insert in (("sqlite", sqlite.insert), ("postgresql", postgresql.insert))
 }
+_BROUGHT = (
+    sa.update(message)
+    .where(message.c.id.in_(sa.bindparam("ids", expanding=True)))
+    .values(first_exchange_id=sa.bindparam("exchange_id"))
+)
+_ANSWERED = (
+    sa.update(message)
+    .where(
+        message.c.first_exchange_id.is_(None),
+        message.c.id.in_(sa.select(node.c.message_id).where(node.c.id.in_(sa.bindparam("ids", expanding=True)))),
+    )
+    .values(first_exchange_id=sa.bindparam("exchange_id"))
+)
 
 
 class Content:
@@ -42,10 +55,25 @@ class Content:
 
     def __init__(self) -> None:
         self._ids: dict[tuple[str, bytes], int] = {}
+        self._new_messages: list[int] = []
+        self._known_answers: list[int] = []
 
     def forget(self) -> None:
         """Drop the caches; needed when a transaction that inserted rows was rolled back."""
         self._ids.clear()
+        self._new_messages.clear()
+        self._known_answers.clear()
+
+    def brought_by(self, connection: sa.Connection, exchange_id: int | None) -> None:
+        """Say which exchange brought the messages that were stored since the last call; None: one of a replay."""
+        messages, answers = self._new_messages, self._known_answers
+        self._new_messages, self._known_answers = [], []
+        if exchange_id is None:
+            return
+        if messages:
+            connection.execute(_BROUGHT, {"ids": messages, "exchange_id": exchange_id})
+        if answers:  # a replay may have got it before
+            connection.execute(_ANSWERED, {"ids": answers, "exchange_id": exchange_id})
 
     def history(
         self,
@@ -79,6 +107,8 @@ class Content:
                 "depth": depth + i,
             }
             nodes[hashes[i]] = self._insert(connection, node, hashes[i], values)
+        if not missing and parent is not None:
+            self._known_answers.append(nodes[hashes[-1]])
         return nodes[hashes[-1]], hashes[-1], sems[-1]
 
     def message(self, connection: sa.Connection, item: Message, digest: bytes | None = None) -> int:
@@ -156,6 +186,8 @@ class Content:
         row_id = connection.execute(statement, values | {"hash": digest}).scalar()
         if row_id is None:  # another process inserted the same content first
             ((_, row_id),) = connection.execute(_LOAD[table.name], {"hashes": [digest]}).all()
+        elif table is message:
+            self._new_messages.append(int(row_id))
         self._remember(table, digest, row_id)
         return int(row_id)
 

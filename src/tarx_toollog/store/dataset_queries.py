@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from tarx_toollog.canonical import HASH_SIZE
 from tarx_toollog.errors import ConfigError, NothingMatchedError
 from tarx_toollog.store.datasets import IS_LINE
+from tarx_toollog.store.named import begins_with
 from tarx_toollog.store.schema import conversation, dataset_build, dataset_example, exchange
 
 Row = dict[str, Any]
@@ -152,8 +153,9 @@ def _meant(connection: sa.Connection, what: str) -> _Meant:
         hashes = connection.scalars(sa.select(dataset_example.c.example_hash).where(within).distinct().limit(3))
         found += [(f"example {value.hex()}", _Meant(example_hash=value)) for value in hashes if value is not None]
     if what:
-        uids = sa.select(exchange.c.uid, exchange.c.id).where(exchange.c.uid.startswith(what, autoescape=True))
-        found += [(f"exchange {uid}", _Meant(exchange_id=key)) for uid, key in connection.execute(uids.limit(3))]
+        uids = sa.select(exchange.c.uid, exchange.c.id).where(begins_with(exchange.c.uid, what))
+        first = connection.execute(uids.order_by(exchange.c.uid).limit(3))
+        found += [(f"exchange {uid}", _Meant(exchange_id=key)) for uid, key in first]
     if not found:
         raise NothingMatchedError(
             f"no example and no exchange {what!r}",

@@ -102,6 +102,14 @@ def create_private_file(path: Path) -> None:
         ) from error
 
 
+def look_around(engine: sa.Engine) -> None:
+    """Let SQLite learn how its rows are spread; without that it reads a whole table where an index would do."""
+    if engine.dialect.name == "sqlite":  # PostgreSQL does so by itself
+        with engine.begin() as connection:
+            connection.exec_driver_sql("PRAGMA analysis_limit=1000")
+            connection.exec_driver_sql("ANALYZE")
+
+
 @contextmanager
 def store_errors(settings: Settings) -> Iterator[None]:
     """Turn database errors into ``StoreError`` s that say what to do."""

@@ -41,6 +41,7 @@ from tarx_toollog.store.migrate import prepare
 from tarx_toollog.store.redactions import Redaction, redact_exchange
 from tarx_toollog.store.schema import exchange, writer
 from tarx_toollog.store.secret import load_secret
+from tarx_toollog.store.tidying import Tidying
 from tarx_toollog.store.writer import RawBodies, Writer
 from tarx_toollog.wire.decode import decode
 from tarx_toollog.wire.raw import RawExchange
@@ -85,6 +86,7 @@ class Ingester:
         self._redactor: Redactor | None = None
         self._gaps: list[Gap] = []
         self._file: tuple[int, int] | None = None
+        self._tidying = Tidying()
         self._reset()
 
     def _reset(self) -> None:
@@ -196,6 +198,10 @@ class Ingester:
     def note_probe(self, probed: Probed) -> None:
         """Take what a probe found, from any thread; it is written with the next transaction."""
         self._probes.append(probed)
+
+    def tidy(self) -> float | None:
+        """Do a little of what makes questions quick; return after how many seconds to come again, if at all."""
+        return None if self._engine is None else self._tidying.step(self._engine)
 
     def close(self) -> None:
         """Sign out and close the database."""

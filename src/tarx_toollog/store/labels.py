@@ -19,6 +19,7 @@ import sqlalchemy as sa
 
 from tarx_toollog.canonical import Json, parse_arguments
 from tarx_toollog.errors import ConfigError, NothingMatchedError
+from tarx_toollog.store.named import begins_with
 from tarx_toollog.store.schema import conversation, exchange, label, tool_call
 from tarx_toollog.store.tables import LogTables
 from tarx_toollog.store.types import among
@@ -33,10 +34,13 @@ QUALITY = "quality"
 """Name of a verdict: 1 is good, -1 is bad."""
 THUMBS = "thumbs"
 """Name of what a user clicked: 1 is up, -1 is down."""
+SKIPPED = "skipped"
+"""Name of what a person looked at and could not judge: neither for nor against it, and not asked again."""
 EXPECTED = "expected"
 """Name of a label whose correction says what would have been right."""
 ALSO_RIGHT = "also_right"
-"""Name of a label on an answer of a replay run: it is as right as the expected one."""
+"""Name of a label on an answer of a replay run: it is as right as the expected one. Its correction, if it has one, says
+that of single arguments alone, by rules: ``{"rules": {tool: {JSON pointer: rule}}}``."""
 WITHDRAWN = "withdrawn"
 """Word of the row that takes a label back."""
 
@@ -53,8 +57,10 @@ CORRECTION_KEYS = (
 )
 """Keys of the corrections that say the answer itself; the others are ``ANSWER`` and ``ASK``."""
 
-_BAD_WORDS = frozenset({"bad", "wrong", "incorrect", "no"})
-_CALL = re.compile(r"(.+)\.(\d+)\.(\d+)")
+BAD_WORDS = frozenset({"bad", "wrong", "incorrect", "no"})
+"""Words of a verdict against what it is about."""
+_CALL = re.compile(r"(.+)\.(\d{1,9})\.(\d{1,9})")
+_NUMBER = re.compile(r"[+-]?\d{1,15}(\.\d{1,15})?")
 _SHOWN = 3
 _HINT = "`toollog log list` shows exchanges, `toollog conversations list` conversations"
 
@@ -123,12 +129,23 @@ def is_bad_label(verdict: Verdict, min_feedback: float = 0.0) -> bool:
         return True
     if verdict.value_num is not None and verdict.value_num < min_feedback:
         return True
-    return (verdict.value_text or "").strip().lower() in _BAD_WORDS
+    return (verdict.value_text or "").strip().lower() in BAD_WORDS
 
 
 def is_good_label(verdict: Verdict) -> bool:
     """Say whether a verdict is for what it is about."""
     return not is_bad_label(verdict) and verdict.value_num is not None and verdict.value_num > 0
+
+
+def value_of(text: str) -> tuple[float | None, str | None]:
+    """Return what a person typed as a value: a number, or words.
+
+    Example:
+        >>> value_of(" 0.5 "), value_of("too long"), value_of("nan")
+        ((0.5, None), (None, 'too long'), (None, 'nan'))
+    """
+    said = text.strip()
+    return (float(said), None) if _NUMBER.fullmatch(said) else (None, said or None)
 
 
 def says_no_words(correction: Json) -> bool:
@@ -154,6 +171,16 @@ def calls_of(correction: Json) -> list[tuple[str, Json]] | None:
     says = isinstance(text, str) and (bool(text.strip()) or bool(calls))
     is_sound = len(calls) == len(made) and (says if text is not None else bool(calls))
     return calls if is_sound else None
+
+
+def rules_of(correction: Json) -> dict[str, dict[str, Json]] | None:
+    """Return the rules for arguments that a label says, by tool and JSON pointer; None where it says none."""
+    if not isinstance(correction, Mapping) or set(correction) != {"rules"}:
+        return None
+    found = correction["rules"]
+    tools = found if isinstance(found, Mapping) else {}
+    is_sound = bool(tools) and all(isinstance(by_path, Mapping) and by_path for by_path in tools.values())
+    return {tool: dict(by_path) for tool, by_path in tools.items()} if is_sound else None
 
 
 def _is_object(given: Json) -> bool:
@@ -300,17 +327,25 @@ def by_target(rows: Iterable[LabelRow]) -> dict[str, tuple[LabelRow, ...]]:
 def _require_sense(new: NewLabel) -> None:
     if not new.name:
         raise ConfigError("a label needs a name", hint=f"{QUALITY}, {EXPECTED} or one of your own")
-    if new.correction is not None and calls_of(new.correction) is None:
+    if new.name == ALSO_RIGHT:
+        _require_sense_of_acceptance(new)
+    elif new.correction is not None and calls_of(new.correction) is None:
         raise ConfigError(
             "the correction is none",
             hint='{"name", "arguments"}, {"tool_calls": […]}, {"content"}, {"answer": true} or {"ask": true}',
         )
     if new.name == EXPECTED and new.correction is None:
         raise ConfigError(f"the label {EXPECTED!r} says what would have been right", hint="give a correction")
-    if new.name == ALSO_RIGHT and (new.correction is not None or new.target_type != "exchange"):
-        raise ConfigError(f"the label {ALSO_RIGHT!r} is on an answer of a replay run, and has no correction")
     if new.value_num is None and new.value_text is None and new.correction is None:
         raise ConfigError("a label needs a value or a correction", hint="for example value_num 1 for good, -1 for bad")
+
+
+def _require_sense_of_acceptance(new: NewLabel) -> None:
+    if new.target_type != "exchange" or (new.correction is not None and rules_of(new.correction) is None):
+        raise ConfigError(
+            f"the label {ALSO_RIGHT!r} is on an answer of a replay run, and its correction has rules for arguments",
+            hint="`toollog replay accept` makes it",
+        )
 
 
 def _append(connection: sa.Connection, values: Mapping[str, Any]) -> int:
@@ -319,7 +354,7 @@ def _append(connection: sa.Connection, values: Mapping[str, Any]) -> int:
 
 
 def _begins(connection: sa.Connection, table: sa.Table, name: str) -> list[str]:
-    query = sa.select(table.c.uid).where(table.c.uid.startswith(name, autoescape=True)).order_by(table.c.id.desc())
+    query = sa.select(table.c.uid).where(begins_with(table.c.uid, name)).order_by(table.c.uid.desc())
     exact = list(connection.scalars(sa.select(table.c.uid).where(table.c.uid == name)))
     return exact or (list(connection.scalars(query.limit(_SHOWN))) if name else [])
 

@@ -1,7 +1,6 @@
 """``ToolLog``: the store as one object, for scripts, export, replay and the command line."""
 
 import sqlite3
-import time
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -16,13 +15,13 @@ from tarx_toollog.redaction.policy import Policy
 from tarx_toollog.redaction.redactor import Redactor
 from tarx_toollog.store.engine import reader_engine, store_errors, writer_engine
 from tarx_toollog.store.filters import Filters
+from tarx_toollog.store.guard import limit_to_reading, message_of, one_statement_each, took_too_long, would_write
 from tarx_toollog.store.migrate import prepare, require_current
 from tarx_toollog.store.reader import Reader
 from tarx_toollog.store.redactions import redact_exchange
 from tarx_toollog.store.secret import load_secret
+from tarx_toollog.store.where import heeding
 from tarx_toollog.store.writer import Writer
-
-_OPCODES = 10_000  # virtual-machine steps between two looks at the clock: about 0.1 ms
 
 
 class QueryResult(NamedTuple):
@@ -104,7 +103,11 @@ class ToolLog:
         filters = filters or Filters.parse(
             since=since, until=until, tools=tools, models=models, conversation=conversation, limit=limit
         )
-        with store_errors(self.settings), self.engine.connect() as connection:
+        with (
+            store_errors(self.settings),
+            self.engine.connect() as connection,
+            heeding(connection, filters.where),
+        ):
             yield from Reader(connection).trajectories(filters)
 
     def exchange(self, uid: str) -> Exchange:
@@ -159,20 +162,17 @@ class ToolLog:
             # A connection of its own: the limits below must not stay on one that writes.
             connection = reader_engine(self.settings).connect()
         try:
-            raw = connection.connection.dbapi_connection
-            if isinstance(raw, sqlite3.Connection):
-                deadline = time.monotonic() + timeout_s
-                raw.set_progress_handler(lambda: int(time.monotonic() > deadline), _OPCODES)
-                raw.set_authorizer(_authorize)
-            cursor = connection.exec_driver_sql(sql)
+            limit_to_reading(connection, timeout_s)
+            one_statement_each(connection)
+            cursor = connection.execution_options(no_parameters=True).exec_driver_sql(sql)
             if not cursor.returns_rows:
                 raise ConfigError("that statement returns no rows", hint="only SELECT is possible here")
             return QueryResult(list(cursor.keys()), _rows(connection, cursor, limit, timeout_s))
         except (sa.exc.DBAPIError, sqlite3.Error) as error:
-            connection.close()
+            _close(connection)
             raise _query_error(error, timeout_s) from error
         except BaseException:
-            connection.close()
+            _close(connection)
             raise
 
     def close(self) -> None:
@@ -186,16 +186,6 @@ class ToolLog:
         self.close()
 
 
-_READS = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE})
-
-
-def _authorize(action: int, first: str | None, _second: str | None, _db: str | None, _view: str | None) -> int:
-    if action == sqlite3.SQLITE_FUNCTION and _second == "load_extension":
-        return sqlite3.SQLITE_DENY
-    # ATTACH would open any file of the user's, PRAGMA would undo query_only; both are denied with the writes.
-    return sqlite3.SQLITE_OK if action in _READS else sqlite3.SQLITE_DENY
-
-
 def _rows(
     connection: sa.Connection, cursor: sa.CursorResult[Any], limit: int | None, timeout_s: float
 ) -> Iterator[tuple[Any, ...]]:
@@ -207,15 +197,20 @@ def _rows(
     except (sa.exc.DBAPIError, sqlite3.Error) as error:
         raise _query_error(error, timeout_s) from error
     finally:
-        connection.close()
+        _close(connection)
+
+
+def _close(connection: sa.Connection) -> None:
+    connection.close()
+    connection.engine.dispose()  # it was made for this one query
 
 
 def _query_error(error: Exception, timeout_s: float) -> ConfigError:
-    text = str(error.orig if isinstance(error, sa.exc.DBAPIError) else error)
-    if "interrupted" in text:
+    if took_too_long(error):
         return ConfigError(f"the query took longer than {timeout_s:g} s", hint="filter more, or raise --timeout")
-    if "not authorized" in text or "prohibited" in text or "readonly" in text:
+    if would_write(error):
         return ConfigError("only SELECT is possible here", hint="`toollog db backup` makes a copy that you may change")
     return ConfigError(
-        f"SQL: {text}", hint='`toollog db query "SELECT name, sql FROM sqlite_master"` lists tables and views'
+        f"SQL: {message_of(error)}",
+        hint='`toollog db query "SELECT name, sql FROM sqlite_master"` lists tables and views',
     )

@@ -5,17 +5,22 @@ received its first chat should not pay); an older one is upgraded by Alembic; a 
 proves that both roads lead to the same schema.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from tarx_toollog._version import __version__
 from tarx_toollog.config import Settings
 from tarx_toollog.errors import SchemaOutdatedError, SchemaTooNewError, StoreError
-from tarx_toollog.store.engine import store_errors, writer_engine
-from tarx_toollog.store.schema import SCHEMA_REVISION, metadata, store_meta
+from tarx_toollog.store.engine import look_around, store_errors, writer_engine
+from tarx_toollog.store.schema import SCHEMA_REVISION, SEARCH, create_triggers, metadata, store_meta, tally_change
 from tarx_toollog.store.views import VIEWS
+
+_DIALECTS: dict[str, Callable[[], sa.Dialect]] = {"sqlite": sqlite.dialect, "postgresql": postgresql.dialect}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,7 @@ def prepare(engine: sa.Engine, settings: Settings) -> SchemaState:
             raise too_new(state)
         elif not state.is_current:
             _upgrade(engine)
+            look_around(engine)
         return state
 
 
@@ -132,12 +138,31 @@ def create_views(connection: sa.Connection) -> None:
         connection.exec_driver_sql(view.create(connection.dialect.name))
 
 
+def create_derived(connection: sa.Connection) -> None:
+    """Make all views and triggers again."""
+    create_views(connection)
+    if sa.inspect(connection).has_table(tally_change.name):
+        create_triggers(connection)
+
+
+@cache
+def _table_statements(dialect_name: str) -> tuple[str, ...]:
+    """Return what makes all tables in an empty database; SQLAlchemy takes longer to write it than SQLite to do it."""
+    dialect = _DIALECTS[dialect_name]()
+    made: list[sa.schema.ExecutableDDLElement] = []
+    for table in metadata.sorted_tables:
+        made.append(sa.schema.CreateTable(table))
+        made += [sa.schema.CreateIndex(index) for index in sorted(table.indexes, key=lambda index: str(index.name))]
+    return (*(str(element.compile(dialect=dialect)) for element in made), *SEARCH[dialect_name])
+
+
 def _create(engine: sa.Engine) -> None:
     with engine.begin() as connection:
         if sa.inspect(connection).has_table("alembic_version"):
             return  # another process was faster
-        metadata.create_all(connection)
-        create_views(connection)
+        for statement in _table_statements(connection.dialect.name):
+            connection.exec_driver_sql(statement)
+        create_derived(connection)
         connection.exec_driver_sql(
             "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, "
             "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"

@@ -27,6 +27,7 @@ from tarx_toollog.model import (
 )
 from tarx_toollog.store.content import raw_message
 from tarx_toollog.store.filters import Filters
+from tarx_toollog.store.named import CLIENT_SOURCES, begins_with
 from tarx_toollog.store.schema import (
     choice,
     conversation,
@@ -57,9 +58,9 @@ class Reader:
         Raises:
             NothingMatchedError: None fits, or several do.
         """
-        query = sa.select(exchange).where(exchange.c.uid.startswith(uid, autoescape=True)).limit(2)
+        query = sa.select(exchange).where(begins_with(exchange.c.uid, uid)).order_by(exchange.c.uid).limit(2)
         rows = self._connection.execute(query).all()
-        if len(rows) != 1:
+        if not rows or (len(rows) > 1 and rows[0].uid != uid):
             problem = "several exchanges begin" if rows else "no exchange begins"
             raise NothingMatchedError(f"{problem} with {uid!r}", hint="`toollog log list` shows their ids")
         return self._exchange(rows[0])
@@ -190,7 +191,7 @@ class Reader:
         return self._tools[toolset_id]
 
     def _hint(self, row: sa.Row[Any]) -> tuple[str | None, str | None]:
-        if row.conversation_how not in ("header", "path", "body"):
+        if row.conversation_how not in CLIENT_SOURCES:
             return None, None
         query = sa.select(conversation.c.external_id).where(conversation.c.id == row.conversation_id)
         return self._connection.execute(query).scalar(), row.conversation_how

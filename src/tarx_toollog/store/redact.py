@@ -21,7 +21,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tarx_toollog.canonical import bytes_hash
 from tarx_toollog.config import Settings
 from tarx_toollog.errors import StoreError
 from tarx_toollog.redaction import Redactor
@@ -55,7 +54,9 @@ from tarx_toollog.store.schema import (
     work_unit,
     writer,
 )
-from tarx_toollog.store.suites import suite_hash
+from tarx_toollog.store.search import forget_index
+from tarx_toollog.store.suites import redacted_twin, suite_hash
+from tarx_toollog.store.tallies import fold_changed
 
 BATCH = 32  # exchanges a transaction: each may hold a history of a hundred messages
 
@@ -225,7 +226,7 @@ class StoreRedaction:
         digest = self._scenario_hash(definition)
         query = sa.select(scenario.c.id).where(scenario.c.tag == row.tag, scenario.c.hash == digest)
         is_taken = connection.execute(query).scalar() not in (None, row.id)
-        return bytes_hash("scenario", digest + row.uid.encode()) if is_taken else digest
+        return redacted_twin(digest, row.uid) if is_taken else digest
 
     def _hash_suites(self) -> None:
         """Give suites the hash of their redacted scenarios: it would say that they are not what they were made of."""
@@ -326,9 +327,14 @@ class StoreRedaction:
     def _erase_traces(self) -> None:
         """Write the file anew and empty the write-ahead log: free pages and old frames hold what was taken out.
 
+        The index of words and what was counted go before.
+
         Raises:
             StoreError: Another program reads or writes, so that the log cannot be emptied.
         """
+        with self._engine.begin() as connection:
+            forget_index(connection)
+        fold_changed(self._engine)
         if not self._is_sqlite:
             return
         self._direct("VACUUM")

@@ -75,6 +75,7 @@ class Moves:
             self._note_path(getattr(row, column), values.get(column))
         if values:
             self._connection.execute(sa.update(exchange).where(exchange.c.id == exchange_id).values(**values))
+        self._content.brought_by(self._connection, None if row.run_id is not None else exchange_id)
 
     def repoint(self) -> None:
         """Point everything to the new rows that pointed to the old ones."""

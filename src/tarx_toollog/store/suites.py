@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import sqlalchemy as sa
 
-from tarx_toollog.canonical import content_hash
+from tarx_toollog.canonical import bytes_hash, content_hash
 from tarx_toollog.errors import ConfigError, NothingMatchedError
 from tarx_toollog.ids import uuid7
 from tarx_toollog.store.schema import scenario, suite
@@ -181,6 +181,11 @@ def suite_hash(scenarios: Iterable[Counted]) -> bytes:
     """Return the hash of a suite: of what it asks, and of how much each scenario counts."""
     parts = sorted([new.hash.hex(), new.weight, new.stratum, new.cluster] for new in scenarios)
     return content_hash("suite", parts)
+
+
+def redacted_twin(digest: bytes, uid: str) -> bytes:
+    """Return the hash of a scenario that redaction has made equal to another one of its suite."""
+    return bytes_hash("scenario", digest + uid.encode())
 
 
 def _row(tag: str, new: NewScenario) -> Row:

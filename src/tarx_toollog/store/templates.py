@@ -10,6 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from tarx_toollog.errors import ConfigError, NothingMatchedError
 from tarx_toollog.store.filters import Filters, exchange_conditions
 from tarx_toollog.store.schema import BUILD_NAME, chat_template, exchange, model_build
+from tarx_toollog.store.where import heeding
 from tarx_toollog.wire.model_facts import ChatTemplate
 
 _KNOWN = sa.select(chat_template.c.id).where(chat_template.c.hash == sa.bindparam("hash"))
@@ -105,7 +106,7 @@ def served_templates(engine: sa.Engine, filters: Filters) -> Served:
         engine: An engine that may read.
         filters: What is meant.
     """
-    with engine.connect() as connection:
+    with engine.connect() as connection, heeding(connection, filters.where):
         rows = connection.execute(_behind(filters)).all()
     known = next((row for row in rows if row.text is not None), None)
     if known is None:

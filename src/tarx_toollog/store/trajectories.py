@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from tarx_toollog.canonical import parse_json
 from tarx_toollog.model import Label, LoggedCall, Outcome, Step, Trajectory
 from tarx_toollog.store.content import RAW_COLUMNS, raw_message
+from tarx_toollog.store.few import within_few
 from tarx_toollog.store.filters import Filters, turn_conditions
 from tarx_toollog.store.schema import (
     conversation,
@@ -150,9 +151,10 @@ class Trajectories:
     def read(self, filters: Filters) -> Iterator[Trajectory]:
         """Yield the turns that match, oldest conversation first, with their steps."""
         last, left = (0, 0), filters.limit
+        meant = (*turn_conditions(filters), *within_few(self._connection, filters))
         while left is None or left > 0:
             page = PAGE if left is None else min(PAGE, left)
-            rows = self._turns(filters, last, page)
+            rows = self._turns(meant, last, page)
             yield from self._page(rows)
             if len(rows) < page:
                 return
@@ -166,7 +168,7 @@ class Trajectories:
         page = self._fetch(rows, ())
         return {row.id: self._step(page, row) for row in rows}
 
-    def _turns(self, filters: Filters, after: tuple[int, int], page: int) -> Sequence[Row]:
+    def _turns(self, meant: Iterable[sa.ColumnElement[bool]], after: tuple[int, int], page: int) -> Sequence[Row]:
         query: sa.Select[Any] = (
             sa.select(
                 turn.c.conversation_id,
@@ -180,7 +182,7 @@ class Trajectories:
             .join(conversation, conversation.c.id == turn.c.conversation_id)
             .where(
                 sa.tuple_(turn.c.conversation_id, turn.c.turn_no) > sa.tuple_(*map(sa.literal, after)),
-                *turn_conditions(filters),
+                *meant,
             )
             .order_by(turn.c.conversation_id, turn.c.turn_no)
             .limit(page)

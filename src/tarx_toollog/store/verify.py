@@ -5,10 +5,14 @@ history's hash covers its whole path. So when every row still hashes to its own 
 be read back from these rows with as many messages and tools as it had, then each request is, as JSON, what was on the
 wire. That decoding kept the body whole is checked when an exchange comes in; what it could not keep is in ``notes``
 (``request_not_exact``), with the raw bytes beside it.
+
+A scenario is stored under the hash of what it asks and expects, and a suite under that of its scenarios with their
+weights. What a scenario keeps beside that (the logged answers, the results for a closed loop) has no hash of its own.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,17 +27,22 @@ from tarx_toollog.store.schema import (
     message,
     node,
     raw_body,
+    scenario,
+    suite,
     tool_call,
     tool_definition,
     toolset,
     toolset_item,
 )
+from tarx_toollog.store.suites import redacted_twin, suite_hash
 from tarx_toollog.wire.protocols import protocol_named
 
 PAGE = 500  # rows a query: a cursor that stays open would pin the WAL of a live store
 MAX_PROBLEMS = 100  # a damaged page breaks hundreds of rows; a hundred lines say it
 
 Progress = Callable[[int], object]
+ScenarioHash = Callable[[Mapping[str, Any]], bytes]
+"""Returns the content hash of a scenario's definition; what that is, ``replay`` knows."""
 
 
 @dataclass(slots=True)
@@ -58,21 +67,23 @@ class VerifyReport:
 def n_rows(engine: sa.Engine) -> int:
     """Return how many rows ``verify`` is going to look at."""
     with engine.connect() as connection:
-        counts = (sa.select(sa.func.count()).select_from(table) for table, _ in _CHECKS)
+        counts = (sa.select(sa.func.count()).select_from(table) for table in (*(each for each, _ in _CHECKS), scenario))
         return sum(connection.execute(query).scalar_one() for query in counts)
 
 
-def verify(engine: sa.Engine, progress: Progress = lambda _: None) -> VerifyReport:
+def verify(engine: sa.Engine, scenario_hash: ScenarioHash, progress: Progress = lambda _: None) -> VerifyReport:
     """Hash everything again and make every request anew.
 
     Args:
         engine: The store; nothing is written.
+        scenario_hash: Hashes the definition of a scenario.
         progress: Called with the number of rows that were checked since the last call.
     """
     report = VerifyReport()
     for problem in maintenance.damage(engine):
         report.add(problem)
-    for table, check in _CHECKS:
+    checks: tuple[tuple[sa.Table, _Check], ...] = (*_CHECKS, (scenario, partial(_scenario, scenario_hash)))
+    for table, check in checks:
         report.checked[table.name] = 0
         for size in _pages(engine, table, check, report):
             report.checked[table.name] += size
@@ -153,6 +164,23 @@ def _exchange(connection: sa.Connection, row: sa.Row[Any], report: VerifyReport)
     return None
 
 
+def _suite(connection: sa.Connection, row: sa.Row[Any], _report: VerifyReport) -> str | None:
+    columns = (scenario.c.hash, scenario.c.weight, scenario.c.stratum, scenario.c.cluster, scenario.c.n_steps)
+    found = connection.execute(sa.select(*columns).where(scenario.c.tag == row.name)).all()
+    counts = len(found), sum(each.n_steps for each in found)
+    if counts != (row.n_scenarios, row.n_steps):
+        return f"it has {counts[0]} scenarios of {counts[1]} steps, not {row.n_scenarios} of {row.n_steps}"
+    return None if row.hash == suite_hash(found) else "its scenarios are not those that its hash says"
+
+
+def _scenario(
+    scenario_hash: ScenarioHash, _connection: sa.Connection, row: sa.Row[Any], _report: VerifyReport
+) -> str | None:
+    digest = scenario_hash(row.definition)
+    # Redaction may have made two scenarios of a suite equal; the second one keeps a hash of its own.
+    return None if row.hash == redacted_twin(digest, row.uid) else _differs(row.hash, digest)
+
+
 def _differs(stored: bytes, computed: bytes) -> str | None:
     return None if stored == computed else "its content is not what its hash says"
 
@@ -164,4 +192,5 @@ _CHECKS: tuple[tuple[sa.Table, _Check], ...] = (
     (toolset, _toolset),
     (raw_body, _raw_body),
     (exchange, _exchange),
+    (suite, _suite),
 )

@@ -136,6 +136,7 @@ class Writer:
         exchange_id = self._begin(connection, item, raw) if row is None else int(row.id)
         if item.outcome is not Outcome.OPEN:
             self._finish(connection, exchange_id, item, raw, redaction or Redaction(""))
+        self._content.brought_by(connection, None if item.run_uid is not None else exchange_id)
         if redaction is not None:
             write_marks(connection, exchange_id, item, redaction)
         return Stored(exchange_id, changed=True)

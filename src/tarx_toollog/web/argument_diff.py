@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tarx_toollog.canonical import canonical_json
-from tarx_toollog.replay.matching import Difference, Pair
+from tarx_toollog.replay.matching import NO_RULES, Difference, Pair, Rule, Rules
+from tarx_toollog.replay.matching.rules import rule_for
+from tarx_toollog.replay.suites.argument_rules import from_root
 
-State = Literal["same", "alike", "soft", "differs"]
-"""alike: other JSON that means the same; soft: a patient tool would not mind."""
+State = Literal["same", "alike", "ruled", "soft", "differs"]
+"""alike: other JSON that means the same; ruled: a rule lets it through; soft: a patient tool would not mind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +36,22 @@ class CallRow:
     arguments: tuple[ArgumentRow, ...]
 
 
-def call_row(pair: Pair) -> CallRow:
-    """Return a pair of calls as it is shown."""
+def call_row(pair: Pair, rules: Rules = NO_RULES) -> CallRow:
+    """Return a pair of calls, which was compared by these rules, as it is shown."""
     wanted = dict(_leaves(pair.expected.arguments or {}, "")) if pair.expected else {}
     given = dict(_leaves(pair.actual.arguments or {}, "")) if pair.actual else {}
+    ruled = rules.get(pair.expected.name, {}) if pair.expected else {}
     return CallRow(
         expected=None if pair.expected is None else pair.expected.name,
         made=None if pair.actual is None else pair.actual.name,
         is_right=pair.is_right,
-        arguments=tuple(_row(path, wanted, given, pair) for path in {**wanted, **given}),
+        arguments=tuple(_row(path, wanted, given, pair, ruled) for path in {**wanted, **given}),
     )
 
 
-def _row(path: str, wanted: Mapping[str, Any], given: Mapping[str, Any], pair: Pair) -> ArgumentRow:
+def _row(
+    path: str, wanted: Mapping[str, Any], given: Mapping[str, Any], pair: Pair, rules: Mapping[str, Rule]
+) -> ArgumentRow:
     both = path in wanted and path in given
     expected, made = wanted.get(path), given.get(path)
     found = [each for each in pair.differences if _concerns(each, path)]
@@ -56,7 +61,7 @@ def _row(path: str, wanted: Mapping[str, Any], given: Mapping[str, Any], pair: P
     elif not pair.same_tool:
         state = "differs"
     elif not found:
-        state = "alike"
+        state = "ruled" if any(rule_for(rules, place) for place in from_root(path)) else "alike"
     else:
         state = "soft" if all(each.is_soft for each in found) else "differs"
     return ArgumentRow(path, path in wanted, path in given, expected, made, state)

@@ -18,6 +18,11 @@ _STATUS: tuple[tuple[type[ToolLogError], int], ...] = (
 _MISSING = 404
 
 
+def status_of(error: ToolLogError) -> int:
+    """Return the HTTP status that says what kind of error it is."""
+    return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+
+
 def add_failure_pages(app: FastAPI) -> None:
     """Have an application answer with these pages."""
     app.add_exception_handler(ToolLogError, _ours)
@@ -28,8 +33,7 @@ def add_failure_pages(app: FastAPI) -> None:
 
 def _ours(request: Request, error: Exception) -> Response:
     assert isinstance(error, ToolLogError)
-    status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
-    return render(request, "failure.html", status=status, message=error.message, hint=error.hint)
+    return render(request, "failure.html", status=status_of(error), message=error.message, hint=error.hint)
 
 
 def _wrong_address(request: Request, error: Exception) -> Response:

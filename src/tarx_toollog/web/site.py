@@ -20,12 +20,14 @@ from tarx_toollog.store.engine import store_errors
 from tarx_toollog.store.log import ToolLog
 from tarx_toollog.web import addresses
 from tarx_toollog.web.visible import content_text, pretty, shortened, visible
+from tarx_toollog.wire.openai_chat import tool_from_raw
 
 NOTICES = {
     "accepted": "Accepted: the answer counts as right now.",
-    "accepted_there_too": "Accepted: the answer counts as right now. Other runs gave one like it: "
-    "`toollog replay score` counts it there, too.",
+    "accepted_there_too": "Accepted: the answer counts as right now. Other runs gave one that does, too: "
+    "`toollog replay score` counts it there.",
     "labelled": "Kept: the next suite and the next export heed the label.",
+    "withdrawn": "Taken back: the label is kept, and no longer counts.",
 }
 """What a page says after a form was sent, by the word in its address: no text of an address is shown."""
 
@@ -69,9 +71,9 @@ def render(request: Request, template: str, *, status: int = 200, **values: Any)
     return HTMLResponse(text.encode("utf-8", "replace"), status)
 
 
-def back_to(address: str, notice: str) -> RedirectResponse:
+def back_to(address: str, notice: str, **query: object) -> RedirectResponse:
     """Send the browser to a page of ours, so that reloading it does not send the form again."""
-    return RedirectResponse(addresses.with_query(address, notice=notice), 303)
+    return RedirectResponse(addresses.with_query(address, **query, notice=notice), 303)
 
 
 def _shown(value: Any) -> Any:
@@ -98,6 +100,7 @@ def _templates() -> Environment:
         moment=_moment,
         share=lambda value: share_text(value).strip(),
         ascii_json=lambda value: json.dumps(value, indent=2),
+        tool_name=lambda raw: tool_from_raw(dict(raw)).name,
         bar=lambda value: Markup(interval_bar(value)),  # noqa: S704 - numbers alone
         curve=lambda steps, bound: Markup(survival_curve(steps, bound)),  # noqa: S704 - numbers alone
     )

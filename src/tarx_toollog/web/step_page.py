@@ -1,20 +1,30 @@
 """Everything that the page of one step of a run shows: gathered here, so that the template only lays it out."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from tarx_toollog.errors import NothingMatchedError
-from tarx_toollog.replay.overlay import overlay
+from tarx_toollog.replay.overlay import Laid, overlay, told_rules, with_accepted
 from tarx_toollog.replay.reports.chains import PROFILES, TURN_PROFILES, TURN_VERDICT, VERDICT
 from tarx_toollog.replay.scenario import Scenario, ScenarioStep
 from tarx_toollog.replay.scorers import Evidence
 from tarx_toollog.replay.scorers.findings import CODES
+from tarx_toollog.replay.suites.argument_rules import Offer, offers
 from tarx_toollog.store.labels import ALSO_RIGHT, LabelRow, Labels
 from tarx_toollog.store.log import ToolLog
 from tarx_toollog.store.replay_steps import RIGHT, UNJUDGED, WRONG, ReplaySteps
 from tarx_toollog.store.replays import CLOSED_LOOP, Replays, RunRow, ScoreRow, TrialRow
 from tarx_toollog.web.argument_diff import CallRow, call_row
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSaid:
+    """A rule for an argument, and who said it."""
+
+    argument: str
+    meaning: str
+    label: LabelRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +46,10 @@ class StepPage:
     """In force, on the logged answer."""
     accepted: LabelRow | None
     """What says that the answer is as right as the expected one."""
+    rules: Sequence[RuleSaid]
+    """What somebody said of arguments of this step, of whatever answer."""
+    offers: Sequence[Offer]
+    """Arguments that differ, where rules would make the answer right."""
 
     @property
     def state(self) -> str:
@@ -107,9 +121,9 @@ def step_page(log: ToolLog, run: RunRow, scenario_uid: str, step_no: int, attemp
     frozen = steps.scenarios([scenario_uid])[scenario_uid]
     scenario = Scenario.from_json(frozen.definition)
     step = next((step for step in scenario.steps if step.step_no == step_no), None)
-    if step is not None:
-        accepted = overlay(log, run.tag).get((frozen.id, step_no), ())
-        step = replace(step, alternatives=(*step.alternatives, *accepted))
+    laid = overlay(log, run.tag).get((frozen.id, step_no), Laid())
+    offered = () if step is None or trial.answer is None else offers(step, laid, trial.answer)
+    step = None if step is None else with_accepted(step, laid)
     labels = Labels(log).labels({uid for uid in (trial.exchange_uid, step.exchange_uid if step else None) if uid})
     return StepPage(
         run=run,
@@ -124,8 +138,21 @@ def step_page(log: ToolLog, run: RunRow, scenario_uid: str, step_no: int, attemp
         accepted=next(
             (label for label in labels if label.name == ALSO_RIGHT and label.target_uid == trial.exchange_uid), None
         ),
+        rules=_rules(log, laid),
+        offers=offered,
     )
 
 
+def _rules(log: ToolLog, laid: Laid) -> list[RuleSaid]:
+    said = {accepted.exchange_uid: accepted.rules for accepted in laid.rules}
+    return [
+        RuleSaid(argument, meaning, label)
+        for label in Labels(log).labels(said, name=ALSO_RIGHT)
+        for argument, meaning in told_rules(said[label.target_uid])
+    ]
+
+
 def _calls(step: ScenarioStep, trial: TrialRow) -> tuple[CallRow, ...]:
-    return () if trial.answer is None else tuple(map(call_row, Evidence(step, trial.answer).pairs))
+    if trial.answer is None:
+        return ()
+    return tuple(call_row(pair, step.rules) for pair in Evidence(step, trial.answer).pairs)

@@ -1,10 +1,17 @@
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 
+import click
 import pytest
 
+from tarx_toollog.cli.main import cli
 from tarx_toollog.errors import ConfigError
 from tarx_toollog.store.filters import Filters, parse_time
 
+ALL_FILTERS = (
+    *("--since", "--until", "--tool", "--model", "--build", "--outcome", "--split", "--conversation"),
+    *("--label", "--where", "--limit"),
+)
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 
 
@@ -41,6 +48,29 @@ def test_filters_go_into_a_manifest_sorted_and_without_what_does_not_restrict() 
     assert {"since": "2026-05-31T00:00:00+02:00", "tools": ["a", "b"], "limit": 3} == filters.as_json()
 
 
+def test_a_manifest_says_all_that_is_needed_to_mean_the_same_again() -> None:
+    filters = Filters.parse(
+        since="2026-05-31",
+        tools=["a"],
+        models=["m"],
+        builds=["b"],
+        outcomes=["completed"],
+        splits=["eval"],
+        conversation="c",
+        labels=["quality=bad"],
+        where="n_tools > 1",
+        limit=3,
+    )
+
+    assert filters == Filters.parse(**filters.as_json())
+    assert ("n_tools > 1", ["quality=bad"]) == (filters.as_json()["where"], filters.as_json()["labels"])
+
+
+def test_a_label_without_a_name_is_refused() -> None:
+    with pytest.raises(ConfigError, match="has no name"):
+        Filters.parse(labels=["=bad"])
+
+
 def test_an_unknown_outcome_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ConfigError) as caught:
         Filters.parse(outcomes=["finished"])
@@ -51,3 +81,28 @@ def test_an_unknown_outcome_is_refused_with_the_known_ones() -> None:
 def test_a_limit_below_one_is_refused() -> None:
     with pytest.raises(ConfigError):
         Filters.parse(limit=0)
+
+
+def filter_options_of(command: click.Command) -> set[str]:
+    """Return the names of the options of a command that say which part of the log is meant."""
+    names = {name for option in command.params for name in option.opts}
+    return names & {*ALL_FILTERS}
+
+
+def commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
+    yield path, command
+    if isinstance(command, click.Group):
+        for name in command.list_commands(click.Context(command)):
+            child = command.get_command(click.Context(command), name)
+            assert child is not None, f"{path} {name}"
+            yield from commands(child, f"{path} {name}")
+
+
+def test_every_command_that_takes_a_filter_takes_them_all() -> None:
+    taking = {path: filter_options_of(command) for path, command in commands(cli, "toollog")}
+    taking = {path: names for path, names in taking.items() if "--since" in names}
+
+    assert {path: set() for path in taking} == {path: {*ALL_FILTERS} - names for path, names in taking.items()}
+    assert set() == {"toollog log list", "toollog log tail", "toollog log search", "toollog tools list"} - taking.keys()
+    assert set() == {"toollog conversations list", "toollog report", "toollog export run"} - taking.keys()
+    assert set() == {"toollog replay build", "toollog labels queue"} - taking.keys()

@@ -1,7 +1,11 @@
 import pytest
 
 from tarx_toollog.cli import progress
+from tarx_toollog.cli.app import App
 from tarx_toollog.cli.progress import Progress
+from tarx_toollog.cli.replay_run import run_progress
+from tarx_toollog.replay.running.tally import Progress as RunProgress
+from tarx_toollog.replay.statistics.proportion import wilson
 
 
 def test_off_a_terminal_there_is_a_line_now_and_then(
@@ -14,7 +18,34 @@ def test_off_a_terminal_there_is_a_line_now_and_then(
         for _ in range(3):
             bar.advance()
 
-    assert capsys.readouterr().err == "2 of 9 steps, 0/s, 0:38 left\n"
+    assert capsys.readouterr().err == "2 of 9 steps, 0.18/s, 0:38 left\n"
+
+
+def test_what_was_done_before_says_nothing_about_how_fast_it_goes_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([0.0, 11.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+
+    with Progress("steps", total=102, done=80) as bar:
+        bar.advance(2)
+
+    assert capsys.readouterr().err == "82 of 102 steps, 0.18/s, 1:50 left\n"
+
+
+def test_a_run_says_once_how_long_it_will_take(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([0.0, 1.0, 12.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+
+    with run_progress(App(), "steps") as listen:
+        for done in (80, 82):  # resumed: 80 were there
+            listen(RunProgress(done, 102, wilson(70, done), infra_errors=0, tokens_per_s=12.0))
+
+    told = capsys.readouterr().err
+    assert told.startswith("82 of 102 steps, right so far 85.4 %  [")
+    assert told.endswith("70/82, 12.0 tokens/s, 0.17/s, 2:00 left\n")
 
 
 def test_another_kind_of_work_begins_to_count_again(

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from tarx_toollog.cli.readable import LINE, MAX_TEXT, conversation_text, exchange_text, pretty_arguments, verdict
-from tarx_toollog.store.queries import ExchangeDetail, TurnDetail
+from tarx_toollog.store.answers.queries import ExchangeDetail, TurnDetail
 
 CALL: dict[str, Any] = {
     "complete": True,
@@ -19,10 +19,10 @@ CALL: dict[str, Any] = {
     [
         ({}, "ok"),
         ({"argument_state": "empty", "schema_state": "unchecked"}, "ok"),
-        ({"complete": False, "argument_state": "incomplete"}, "cut off, arguments incomplete"),
+        ({"complete": False, "argument_state": "incomplete"}, "cut off, arguments end too early"),
         ({"offered": False}, "not offered"),
         ({"schema_state": "fail"}, "against its schema"),
-        ({"origin": "leaked_text"}, "leaked_text"),
+        ({"origin": "leaked_text"}, "leaked into the text"),
     ],
 )
 def test_the_verdict_on_a_call_names_everything_that_is_wrong(change: dict[str, Any], words: str) -> None:

@@ -9,6 +9,7 @@ from tarx_toollog.replay.matching import Call, ChainMatch, ExpectedCall, match_c
 
 ASK, ASK_MORE = Call("ask", {"what": "weather"}), Call("ask", {"what": "news"})
 ORDER, CANCEL = Call("order", {"what": "tea"}), Call("cancel", {"what": "tea"})
+SEND = Call("send", {"what": "mail"})
 
 
 def is_read(name: str) -> bool:
@@ -60,6 +61,19 @@ def test_the_first_of_equal_questions_is_the_expected_one_and_later_ones_repeat_
 def test_writes_keep_their_order_and_questions_need_none() -> None:
     assert [("wrong_order", False)] == codes(match([ORDER, CANCEL], [[CANCEL], [ORDER]]))
     assert [] == codes(match([ASK, ORDER, ASK_MORE], [[ASK_MORE, ORDER], [ASK]]))
+
+
+def test_writes_that_were_expected_at_once_have_no_order_among_each_other() -> None:
+    order = [ExpectedCall(ASK, step=1), ExpectedCall(ORDER, step=2), ExpectedCall(CANCEL, step=2)]
+    order.append(ExpectedCall(SEND, step=3))
+
+    def problems(*made: list[Call]) -> list[tuple[str, bool]]:
+        return codes(match_chain(order, made, {}, is_read=is_read))
+
+    assert [] == problems([ASK], [CANCEL, ORDER], [SEND])
+    assert [] == problems([ASK], [CANCEL], [ORDER], [SEND])
+    assert [("wrong_order", False)] == problems([ASK], [CANCEL, SEND, ORDER])
+    assert [("wrong_order", False)] == problems([ASK], [SEND], [CANCEL, ORDER])[:1]
 
 
 CALLS = st.sampled_from([ASK, ASK_MORE, ORDER, CANCEL])

@@ -33,6 +33,12 @@ def test_digits_case_and_punctuation_make_no_other_question() -> None:
     )
 
 
+def test_numbers_make_no_other_question_even_where_they_are_what_the_call_is_about() -> None:
+    orders = [scenario(f"Where is order {n}?", f"c{n}", Call("track", {"order": n})) for n in (4711, 99)]
+    one, other = clusters(orders)
+    assert one == other is not None
+
+
 def test_nearly_the_same_words_hang_together_and_a_third_that_is_like_the_second() -> None:
     words = LONG.split()
     second = " ".join([*words[:-1], "offices"])

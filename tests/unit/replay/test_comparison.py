@@ -10,6 +10,7 @@ from tarx_toollog.replay.reports.comparison import Comparison, compared
 from tarx_toollog.replay.reports.comparison_text import comparison_text, verdict_text
 from tarx_toollog.replay.reports.material import Material, Place
 from tarx_toollog.replay.reports.report_html import report_html
+from tarx_toollog.replay.statistics.paired import paired_difference
 from tests.unit.replay.test_report import RUN, of, scenario, trial, turn
 
 BASE, TUNED = replace(RUN, name="base"), replace(RUN, name="tuned")
@@ -135,7 +136,30 @@ def test_a_gain_within_one_conversation_is_no_proof() -> None:
 
     assert ("better", "undecided") == (compared(base, tuned).verdict, found.verdict)
     assert found.chains.n_effective is not None
-    assert f"tell as much as {found.chains.n_effective:.0f} that have nothing to do" in comparison_text(found)
+    text = comparison_text(found)
+    assert f"tell as much as {found.chains.n_effective:.0f} that have nothing to do" in text
+    assert "each group changes sides as a whole; groups in which one gains: 1" in text
+    assert (0.5, "mcnemar by groups (sign flips)") == tuple(found.to_json()["chains"][key] for key in ("mid_p", "test"))
+
+
+@pytest.mark.parametrize(("n_gains", "verdict"), [(4, "no_worse"), (5, "better")])
+def test_better_is_what_the_interval_and_the_test_both_say(n_gains: int, verdict: str) -> None:
+    keys = range(1, n_gains + 1)
+    found = held(same(keys, False, True), same(keys, True, True))
+
+    assert found.chains.low > 0
+    assert ((n_gains == 5), verdict, None) == (found.chains.mid_p < 0.05, found.verdict, found.pairs_to_decide)
+    told = "the interval leaves out 0, but p is more than 0.05: too little to say better or worse"
+    assert (told in comparison_text(found)) is (n_gains == 4)
+
+
+def test_it_is_told_when_only_the_test_sees_a_difference() -> None:
+    """One loss and seven gains among a hundred: p is 0.039, and the interval reaches 0."""
+    found = held({1: (True, True)}, {1: (True, True)})
+    text = comparison_text(replace(found, chains=paired_difference(50, 1, 7, 42)))
+
+    assert "are not told apart" in text or "is no worse than" in text
+    assert "p is at most 0.05, but the interval holds 0: too little to say better or worse" in text
 
 
 def test_only_labelled_chains_decide_as_in_a_gate_unless_a_model_is_asked_again() -> None:
@@ -172,4 +196,5 @@ def test_in_a_closed_loop_turns_are_compared_and_called_turns() -> None:
     assert [("s2", 0)] == [(one.scenario_uid, one.step_no) for one in found.regressions]
     assert "regressions: right before, wrong now (1 turns)\n    turn 1: wrong_order" in text
     assert "\nsteps " not in text
-    assert '<a href="#s2-0">turn 1</a>' in page
+    assert '<a href="#s2-0">' in page
+    assert ", turn 1: <code>wrong_order</code>" in page

@@ -1,5 +1,7 @@
 """What is expected of a whole turn: needs, bound values, and what was tried in vain."""
 
+import json
+import re
 from dataclasses import replace
 
 from tarx_toollog.replay.scenario import Scenario
@@ -39,6 +41,17 @@ def test_a_value_inside_a_text_is_needed_and_not_bound() -> None:
     told = Logged("find_user", {"name": "Ann"}, "Ann is u-4711.")
 
     assert (Source("/to", 0, None),) == chain_of(turn([told], [SEND]))[1].sources
+
+
+def test_ids_that_begin_anew_in_each_answer_belong_to_the_latest_call() -> None:
+    told = Logged("read_note", {"name": "u-4711"}, '{"text": "Hello-99"}')
+    log = turn([FIND], [told], [Logged("send", {"to": "u-4711", "text": "Hello-99"})])
+    ids = re.compile(r'"log\d+"')
+    steps = tuple(
+        replace(step, messages=tuple(json.loads(ids.sub('"call_0"', json.dumps(step.messages))))) for step in log.steps
+    )
+
+    assert [frozenset(), frozenset({0}), frozenset({0, 1})] == needs(log) == needs(replace(log, steps=steps))
 
 
 def test_what_the_tool_says_this_time_takes_the_place_of_the_logged_value() -> None:

@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from scipy.stats import binom  # type: ignore[import-untyped]
@@ -81,6 +82,31 @@ def test_chains_that_are_nearly_the_same_are_one_group() -> None:
     assert grouped.chains.low < gate_of(alone).chains.low
 
 
+def test_a_log_of_one_question_passes_no_gate_and_the_gate_says_what_would_help() -> None:
+    alone = of({key: scenario(1) for key in range(1, 51)}, [trial(key, 1, True) for key in range(1, 51)])
+    gate = gate_of(replace(alone, places={key: Place(f"s{key}", "one") for key in alone.scenarios}))
+    text = gate_text(gate)
+
+    assert ["pass", "inconclusive"] == [gate_of(alone).verdict, gate.verdict]
+    assert "in 1 independent group, the largest of 50" in text
+    assert "of about 21 other groups: other conversations, with other questions" in text
+    assert (1050, 21, 50) == tuple(
+        gate.to_json()[key] for key in ("chains_to_decide", "clusters_to_decide", "largest_cluster")
+    )
+    assert "other groups" not in gate_text(gate_of(loop(18, 2, 0)))
+
+
+def test_a_sequential_gate_counts_the_first_chain_of_each_group_and_says_so() -> None:
+    run = of({key: scenario(1) for key in range(1, 13)}, [trial(key, 1, key % 3 != 0) for key in range(1, 13)])
+    grouped = replace(run, places={key: Place(f"s{key}", f"c{(key - 1) // 3}") for key in run.scenarios})
+    told = "of each group the first chain counts alone"
+
+    gate = gate_of(grouped, sequential=True)
+
+    assert (4, 4) == (gate.chains.numerator, gate.chains.denominator)
+    assert [True, False] == [told in gate_text(each) for each in (gate, gate_of(run, sequential=True))]
+
+
 def test_a_sequential_gate_says_that_it_counts_all_chains_alike() -> None:
     run = of({key: scenario(1) for key in (1, 2)}, [trial(key, 1, key == 1) for key in (1, 2)])
     run = replace(run, places={1: Place("s1", "c1", 3.0), 2: Place("s2", "c2", 1.0)})
@@ -124,6 +150,19 @@ def test_a_sequential_gate_that_has_decided_stays_decided() -> None:
     assert any_time(clear, clear + 3, expected=0.85).low < 0.85
     gate = gate_of(run, sequential=True)
     assert ("pass", clear) == (gate.verdict, gate.chains.denominator)
+
+
+def test_what_is_asked_after_the_decision_changes_no_figure_of_a_sequential_gate() -> None:
+    """Several processes ask a little more than one before they learn that it is decided."""
+    clear = next(n for n in range(1, 100) if any_time(n, n, expected=0.85).low >= 0.85)
+
+    def figures(n: int) -> dict[str, Any]:
+        run = of({key: scenario(1) for key in range(1, n)}, [trial(key, 1, key <= clear) for key in range(1, n)])
+        found = gate_of(run, sequential=True).to_json()
+        names = ("verdict", "chains", "at_least", "at_most", "probability", "probability_at_most", "profiles")
+        return {name: found[name] for name in names}
+
+    assert figures(clear + 1) == figures(clear + 4)
 
 
 def test_a_sequential_gate_does_not_look_behind_a_chain_that_may_still_come() -> None:

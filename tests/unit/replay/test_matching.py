@@ -16,6 +16,7 @@ from tarx_toollog.replay.matching import (
     compare_arguments,
     pair_calls,
     same_text,
+    similar_text,
     text,
     values,
 )
@@ -32,6 +33,12 @@ SCHEMA: dict[str, Any] = {
         "unit": {"type": "string", "enum": ["c", "f"]},
         "place": {"$ref": "#/$defs/place"},
         "tags": {"type": "array", "items": {"type": "string"}},
+        "home": {"anyOf": [{"$ref": "#/$defs/place"}, {"type": "null"}], "default": None},
+        "at": {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "null"}]},
+        "mode": {"oneOf": [{"type": "null"}, {"type": "string", "enum": ["fast", "safe"]}]},
+        "from": {"allOf": [{"$ref": "#/$defs/place"}], "title": "From"},
+        "either": {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "string"}]},
+        "open": {"type": "object", "properties": {"a": {}}, "additionalProperties": True},
     },
     "required": ["query"],
     "$defs": {
@@ -55,6 +62,14 @@ SCHEMA: dict[str, Any] = {
         ({"query": "“Lisbon”"}, {"query": "Lisbon."}),
         ({"query": "ｆｕｌｌ width"}, {"query": "full WIDTH"}),
         ({"place": {"city": "Porto", "country": "PT"}}, {"place": {"city": "porto"}}),
+        ({"home": {"city": "Porto", "country": "PT"}}, {"home": {"city": "Porto"}}),
+        ({"from": {"city": "Porto", "country": "PT"}}, {"from": {"city": "Porto"}}),
+        ({"home": None}, {}),
+        ({"at": "2026-11-23T10:00:00Z"}, {"at": "2026-11-23T11:00:00+01:00"}),
+        ({"query": "Don’t forget: Mon–Fri"}, {"query": "don't forget: Mon-Fri"}),
+        ({"query": "2 + 3!"}, {"query": "2+3!"}),
+        ({"query": "2x^2 - 1"}, {"query": "2x^2 - 1."}),
+        ({"query": "See /Data/x."}, {"query": "see  /Data/x"}),
         ({"a": 1, "b": 2}, {"b": 2, "a": 1}),
         ({"x": float("nan")}, {"x": float("nan")}),
         ({"x": None}, {"x": None}),
@@ -85,6 +100,25 @@ def test_these_mean_the_same(expected: dict[str, Any], actual: dict[str, Any]) -
         ({"query": "height 5'"}, {"query": 'height 5"'}, "arg_value", "/query"),
         ({"query": "5² m"}, {"query": "52 m"}, "arg_value", "/query"),
         ({"query": "/Data"}, {"query": "/data"}, "arg_value", "/query"),
+        ({"query": "cat /Data/x"}, {"query": "cat /data/x"}, "arg_value", "/query"),
+        ({"query": "tar -X f"}, {"query": "tar -x f"}, "arg_value", "/query"),
+        ({"query": "cd .."}, {"query": "cd"}, "arg_other_words", "/query"),
+        ({"query": "if a:\n  b\n  c"}, {"query": "if a:\n  b\nc"}, "arg_other_words", "/query"),
+        ({"query": "2 + 3!"}, {"query": "2 + 3"}, "arg_value", "/query"),
+        ({"query": "12 * 7"}, {"query": "12 + 7"}, "arg_value", "/query"),
+        (
+            {"query": "The price fell by −5 % in all of May"},
+            {"query": "The price fell by 5 % in all of May"},
+            "arg_value",
+            "/query",
+        ),
+        ({"query": "00745"}, {"query": 745}, "arg_type", "/query"),
+        ({"query": "+49170"}, {"query": 49170}, "arg_type", "/query"),
+        ({"query": "1_0"}, {"query": 10}, "arg_type", "/query"),
+        ({"mode": "fast"}, {"mode": "Fast"}, "arg_enum_case", "/mode"),
+        ({"home": {"city": "Porto"}}, {"home": {"city": "Porto", "zip": "1"}}, "unknown_arg", "/home/zip"),
+        ({"either": "2026-11-23T10:00:00Z"}, {"either": "2026-11-23T11:00:00+01:00"}, "arg_value", "/either"),
+        ({"open": {"a": 1}}, {"open": {"a": 1, "b": 2}}, "arg_extra", "/open/b"),
         ({"query": "2026-05-01"}, {"query": "2026-05-10"}, "arg_value", "/query"),
         ({"unit": "c"}, {"unit": "C"}, "arg_enum_case", "/unit"),
         ({"unit": "c"}, {"unit": "k"}, "arg_enum", "/unit"),
@@ -101,11 +135,31 @@ def test_these_mean_the_same(expected: dict[str, Any], actual: dict[str, Any]) -
 def test_these_differ(expected: dict[str, Any], actual: dict[str, Any], code: str, path: str) -> None:
     found = compare_arguments(expected, actual, SCHEMA)
     assert (found[0].code, found[0].path) == (code, path)
+    assert compare_arguments(actual, expected, SCHEMA)
 
 
 def test_a_reference_that_loops_ends() -> None:
     schema = {"properties": {"a": {"$ref": "#/$defs/a"}}, "$defs": {"a": {"$ref": "#/$defs/a"}}}
     assert compare_arguments({"a": 1}, {"a": 1}, schema) == ()
+
+
+@pytest.mark.parametrize(
+    ("expected", "actual", "is_similar"),
+    [
+        ("He does not want to be called before noon", "He wants to be called, but not before noon", True),
+        ("He does not want to be called before noon", "He does want to be called before noon", False),
+        ("She eats fish, she doesn’t eat any meat", "She eats fish, she does eat any meat", False),
+        ("Sie isst kein Fleisch und auch sonst nichts davon", "Sie isst Fleisch und auch sonst alles davon", False),
+        ("The user eats no meat, only fish and vegetables", "The user eats meat, fish and vegetables", False),
+        ("Ele mora no Porto com a família e dois gatos", "Ele mora em Porto com a família e dois gatos", True),
+        ("The files of the user are in (/Data/x)", "The user has the files in /Data/x", True),
+        ("The files of the user are in /Data/x", "The user has the files in /data/x", False),
+        ("Ann has the address ann@Host.de since last May", "Since last May Ann has the address ann@host.de", True),
+    ],
+)
+def test_other_words_say_the_same_only_with_all_that_counts(expected: str, actual: str, is_similar: bool) -> None:
+    assert is_similar is similar_text(expected, actual)
+    assert is_similar is similar_text(actual, expected)
 
 
 def test_text_that_is_only_punctuation_keeps_it() -> None:

@@ -1,7 +1,9 @@
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from xml.etree import ElementTree as ET
 
 from tarx_toollog.replay.matching import Call
 from tarx_toollog.replay.reports.details import StepDetail
@@ -203,3 +205,55 @@ def test_a_loop_that_goes_on_after_a_divergence_is_told_to_be_exploratory() -> N
     for form in (report_text(report), report_markdown(report, []), report_html(report, [])):
         assert "exploratory: models were told that a tool is not available" in form
     assert "exploratory" not in report_text(loop_report())
+
+
+def detail(step_no: int, code: str, asked: str, findings: Sequence[Mapping[str, object]] = ()) -> StepDetail:
+    return StepDetail(
+        "s1", "c", 1, step_no, 1, "recall", "wrong", code, {}, findings, asked, None, (), (), None, None, None
+    )
+
+
+def test_junit_can_be_read_whatever_a_run_a_code_or_a_text_holds() -> None:
+    report = summarise(of({1: scenario(1)}, [trial(1, 1, False)], replace(RUN, name="r\x00un")))
+    finding = {"code": "a\x01b", "actual": {"text": "\x1b \ufffe ]]> é"}}
+    root = ET.fromstring(report_junit(report, [detail(1, "a\x01b", "what \x07 & <b>", [finding])]))
+
+    (failure,) = root.iter("failure")
+    assert ("toollog replay r�un", "a�b") == (root.get("name"), failure.get("type"))
+    assert {"text": "\x1b � ]]> é"} == json.loads(str(failure.text))["actual"]
+
+
+def test_a_turn_of_a_closed_loop_is_called_a_turn_and_not_its_step_0() -> None:
+    report, turns = loop_report(), [detail(0, "undetermined", "Where?")]
+    for form in (report_junit(report, turns), report_html(report, turns)):
+        assert "whole turn" in form
+        assert "step 0" not in form
+
+
+def test_no_character_of_a_text_means_anything_in_markdown() -> None:
+    hostile = "| `a` *b* _c_ [d](e) <f> &lt; ~~g~~ \\ # h"
+    text = report_markdown(report_of({1: scenario(1)}, [trial(1, 1, False)]), [detail(1, "own|code", hostile)])
+
+    (row,) = (line for line in text.splitlines() if "own" in line)
+    cells = re.split(r"(?<!\\)(?:\\\\)*\|", row)
+    assert 6 == len(cells)
+    assert hostile == re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", cells[2].strip())
+    assert not re.search(r"(?<!\\)[`*\[<&~]", cells[2].replace("\\\\", ""))
+
+
+def test_scorers_are_told_in_words_with_what_each_share_is_of() -> None:
+    report = report_of({1: scenario(1)}, [trial(1, 1, True)])
+    for form in (report_text(report), report_markdown(report, []), report_html(report, [])):
+        assert re.search(r"same arguments.*of steps with the right tools", form)
+        assert not re.search(r"step_lenient|arguments_strict", form)
+
+
+def test_the_curve_has_a_table_behind_it() -> None:
+    scenarios = {n: scenario(1, 2) for n in range(1, 11)}
+    report = report_of(scenarios, [trial(n, step, step == 1 or n > 4) for n in scenarios for step in (1, 2)])
+    first, second = report.survival
+
+    page = report_html(report, [])
+
+    assert f"<tr><td>1<td>100.0 %<td>{first.low * 100:.1f}–100.0 %<td>0<td>10</tr>" in page
+    assert f"<tr><td>2<td>60.0 %<td>{second.low * 100:.1f}–{second.high * 100:.1f} %<td>4<td>10</tr>" in page

@@ -168,6 +168,7 @@ def test_an_answer_without_tools_is_skipped_and_one_with_tools_is_kept(log: Tool
         ({"tool_choice": "none"}, "hi", "no_tools_offered"),
         ({"n": 2}, "hi", "several_choices"),
         ({}, " ", "empty_answer"),
+        ({}, "<think>Well.</think>", "empty_answer"),
     ],
 )
 def test_what_is_no_decision_is_skipped(log: ToolLog, params: Json, text: str, reason: str) -> None:

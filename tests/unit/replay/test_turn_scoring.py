@@ -202,6 +202,12 @@ def test_two_writes_that_changed_places_are_one_fault(monkeypatch: pytest.Monkey
     assert (values(scores), found(scores)) == (WRONG, ["wrong_order"])
 
 
+def test_writes_that_were_logged_at_once_are_not_wrong_the_other_way_round() -> None:
+    scores = judged(turn([FIND], [PAY, SEND]), calls(FIND), calls(SEND, PAY), says())
+
+    assert ((None, None, None), "diverged_undetermined") == (values(scores), code(scores))
+
+
 def test_a_refused_write_before_the_turn_diverged_may_still_have_been_mended() -> None:
     scores = judged(TURN, calls(FIND), calls(("send", {"to": "u-4711"})), calls(OTHER_NOTE))
 

@@ -53,6 +53,12 @@ def test_a_log_that_can_write_still_writes_after_a_query(path: Path) -> None:
         assert [(2,)] == list(log.query("SELECT COUNT(*) FROM exchange").rows)
 
 
+def test_a_view_that_looks_into_json_can_be_read(path: Path) -> None:
+    with ToolLog.open(path) as log:
+        asked = "SELECT role, content FROM v_request_messages"
+        assert [("user", "Hello")] == list(log.query(asked).rows)
+
+
 def test_a_limit_ends_the_rows(path: Path) -> None:
     with ToolLog.open(path) as log:
         assert [(1,), (2,)] == list(log.query("SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3", limit=2).rows)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tarx_toollog.replay.matching import Call, pair_calls
+from tarx_toollog.replay.matching import Call, Rule, pair_calls
 from tarx_toollog.web.argument_diff import CallRow, call_row
 
 SCHEMA: dict[str, Any] = {
@@ -35,6 +35,13 @@ def test_a_default_that_was_left_out_is_alike() -> None:
     assert ("alike", True) == (states(found)["/limit"], found.is_right)
     (_, limit) = found.arguments
     assert (True, False) == (limit.has_expected, limit.has_made)
+
+
+def test_what_a_rule_lets_through_is_not_said_to_mean_the_same() -> None:
+    rules = {"recall": {"/query": Rule("present"), "/where": Rule("ignore"), "/limit": Rule("present")}}
+    calls = [Call("recall", {"query": "x", "limit": 7})], [Call("recall", {"query": "y", "where": {"city": "Faro"}})]
+    (pair,) = pair_calls(*calls, {"recall": SCHEMA}, rules)
+    assert {"/query": "ruled", "/where/city": "ruled", "/limit": "differs"} == states(call_row(pair, rules))
 
 
 def test_objects_are_gone_into_and_keys_escaped() -> None:

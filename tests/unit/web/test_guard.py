@@ -178,3 +178,36 @@ class TestToken:
 
     def test_the_host_is_checked_before_it(self) -> None:
         assert 421 == asked({"host": "evil.example"}, query="token=s3cret", access=self.access)[0]
+
+
+@pytest.mark.parametrize(
+    ("headers", "path", "status"),
+    [
+        ({}, "/api/labels", 200),
+        ({}, "/labels", 403),
+        ({}, "/labels/api/", 403),
+        ({"sec-fetch-site": "none"}, "/api/labels", 403),
+        ({"sec-fetch-site": "cross-site"}, "/api/labels", 403),
+        ({"origin": "null"}, "/api/labels", 403),
+        ({"origin": "http://evil.example"}, "/api/labels", 403),
+        ({"origin": "http://127.0.0.1:11451"}, "/api/labels", 200),
+    ],
+)
+def test_a_program_that_names_no_origin_may_post_where_programs_post(
+    headers: dict[str, str], path: str, status: int
+) -> None:
+    assert status == asked({**LOCAL, **headers}, "POST", path)[0]
+
+
+@pytest.mark.parametrize(("given", "status"), [("Bearer s3cret", 200), ("bearer  s3cret", 200), ("Bearer x", 401)])
+def test_a_program_brings_the_token_as_a_bearer(given: str, status: int) -> None:
+    assert status == asked({**LOCAL, "authorization": given}, path="/api/labels", access=Access(token="s3cret"))[0]
+
+
+def test_programs_get_the_reason_as_json() -> None:
+    assert "application/json" == asked({"host": "evil.example"}, path="/api/labels")[1]["content-type"]
+    assert "text/plain; charset=utf-8" == asked({"host": "evil.example"}, path="/labels")[1]["content-type"]
+
+
+def test_an_address_gets_the_token_that_opens_it() -> None:
+    assert ["/a/", "/a/?token=s%20"] == [access.link("/a/") for access in (Access(), Access(token="s "))]

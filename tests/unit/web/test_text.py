@@ -2,7 +2,7 @@
 
 import pytest
 
-from tarx_toollog.web.addresses import HOME, own_path
+from tarx_toollog.web.addresses import own_address
 from tarx_toollog.web.paging import page
 from tarx_toollog.web.visible import content_text, pretty, shortened, visible
 
@@ -36,18 +36,22 @@ def test_long_json_is_indented() -> None:
     assert '{\n  "a"' == pretty({"a": "x" * 80})[:7]
 
 
-@pytest.mark.parametrize("there", ["/replay", "/replay/runs/a@b:c/steps/0/1", "/x?y=//evil.example"])
-def test_a_form_leads_back_to_where_it_stood(there: str) -> None:
-    assert there.partition("?")[0] == own_path(there)
+@pytest.mark.parametrize(
+    "there", ["/replay", "/replay/runs/a@b:c/steps/0/1", "/x?y=//evil.example", "/x?turn=3#turn-3"]
+)
+def test_a_form_leads_back_to_where_it_stood_without_what_the_page_said_last(there: str) -> None:
+    path, mark, place = there.partition("#")
+    assert there == own_address(there)
+    assert there == own_address(f"{path}{'&' if '?' in path else '?'}notice=labelled{mark}{place}")
 
 
 @pytest.mark.parametrize(
     "there",
     ["", "x", "//evil.example", "/\\evil.example", "https://evil.example/replay", "javascript:alert(1)", "/a\r\nb",
-     "/\t/evil.example", "///evil.example"],
+     "/\t/evil.example", "///evil.example", "/a/../../logout", "/a/%2e%2e/%2E%2E/logout"],
 )  # fmt: skip
 def test_a_form_leads_nowhere_else(there: str) -> None:
-    assert HOME == own_path(there)
+    assert "/" == own_address(there)
 
 
 def test_a_page_ends_where_the_list_ends() -> None:

@@ -8,8 +8,9 @@
 should ask the user. A turn of several decisions has ``steps``, a list of such objects; what they share (``tools``,
 ``params``) may stand beside it. ``alternatives`` lists other answers that are as right, ``group`` names cases that hang
 together. What was frozen from a log may have more: ``omitted`` steps, then ``step_no``, the ``recording`` that a closed
-loop serves, of what it is a ``variant``, and the ``weight`` and ``stratum`` that it was drawn with. Somebody wrote down
-what is right: the tier is ``gold``, and what is counted is accuracy.
+loop serves, of what it is a ``variant``, and the ``weight`` and ``stratum`` that it was drawn with. Where somebody
+wrote down what is right, the tier is ``gold``, and what is counted is accuracy. What nobody has verified has its
+``tier``: that it went through a file says nothing about it.
 """
 
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from tarx_toollog.replay.files.lines import HINT, Entry, is_objects
 from tarx_toollog.replay.matching import Call, Rule
 from tarx_toollog.replay.scenario import (
     GOLD,
+    TIERS,
     Omitted,
     Recorded,
     Scenario,
@@ -33,7 +35,7 @@ from tarx_toollog.replay.scenario import (
 
 STEP_KEYS = frozenset({"messages", "tools", "params", "expected", "alternatives", "rules", "text_check", "step_no"})
 """What an object may say of one decision."""
-TURN_KEYS = frozenset({"omitted", "recording", "variant", "weight", "stratum"})
+TURN_KEYS = frozenset({"omitted", "recording", "variant", "tier", "weight", "stratum"})
 """What it may say of the turn beside its decisions; ``suites`` reads the last two."""
 _KEYS = STEP_KEYS | TURN_KEYS | {"id", "group", "steps"}
 
@@ -61,17 +63,21 @@ def scenario_of(value: Mapping[str, Any], where: str) -> Scenario:
         raise ConfigError(f"{where}: the numbers of the steps (`step_no`) must rise", hint=HINT)
     name = value.get("group", value.get("id", json_text(dict(value))))
     uid = f"file:{bytes_hash('suite', str(name).encode('utf-8', 'surrogatepass')).hex()[:16]}"
-    return _with_turn(Scenario(uid, 1, frozen, tier=GOLD), value, where)
+    tier = value.get("tier", GOLD)
+    if tier not in TIERS:
+        raise ConfigError(f"{where}: `tier` must be one of {', '.join(TIERS)}", hint=HINT)
+    return _with_turn(Scenario(uid, 1, frozen, tier=tier), value, where)
 
 
 def entry_of(uid: str, scenario: Scenario) -> Entry:
-    """Return the object of a scenario. What was logged as the answer, and the tiers, are left out."""
+    """Return the object of a scenario, without what was logged as the answer, and without better tiers of its steps."""
     steps = [_step_entry(place, step) for place, step in enumerate(scenario.steps, 1)]
     whole = steps[0] if len(steps) == 1 else {"steps": steps}
     turn: Entry = {
         "omitted": [{"step_no": left.step_no, "reason": left.reason} for left in scenario.omitted],
         "recording": [call.to_json() for call in scenario.recording],
         "variant": None if scenario.variant is None else scenario.variant.to_json(),
+        "tier": scenario.tier if scenario.tier != GOLD else None,
     }
     return {
         "id": uid,
@@ -89,7 +95,7 @@ def steps_of(entry: Entry) -> list[Entry]:
 
 def _step_entry(place: int, step: ScenarioStep) -> Entry:
     right = step_to_json(step)
-    right.pop("tier", None)  # who imports the file vouches for it
+    right.pop("tier", None)  # the scenario has that of its weakest step
     number = {} if step.step_no == place else {"step_no": step.step_no}
     return {
         "messages": list(step.messages),

@@ -35,6 +35,7 @@ REASONS: Mapping[str, str] = {
     "ask": "any text will do where the model should ask the user",
     "omitted": "which steps of the turn were left out is not told",
     "recording": "the results of the logged calls do not answer: no closed loop",
+    "tier": "how far what is expected may be trusted is not looked at",
     "weight": "how many turns of the log a scenario stands for does not count",
     "stratum": "the group of turns that it was drawn from is not told",
     "variant": "of which scenario it is a variant is not looked at",

@@ -4,7 +4,7 @@
 were asked one after the other is not wrong. A call of another tool is no partner: over a turn it says nothing about
 the one that is missing. What order has to hold is little. A call that uses a result comes in a later message than the
 call that gave it; and calls that change something keep their order among each other, because the world is another one
-after each. Calls that only read are free.
+after each, but for those that were expected at once. Calls that only read are free.
 
 To do more than was expected is wrong where it changes something. To read the same again, or to get a call right only
 after the tool refused it, is waste, which is soft. To look at something else as well is no fault at all.
@@ -27,6 +27,8 @@ class ExpectedCall:
     call: Call
     needs: frozenset[int] = frozenset()
     """Places in the chain of the calls whose results it uses."""
+    step: int | None = None
+    """Which answer it belongs to: calls of one answer have no order. None: one of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,15 +149,18 @@ def _out_of_order(
     messages: Sequence[int],
     is_read: Callable[[str], bool],
 ) -> list[ChainProblem]:
-    found, last_write = [], -1
+    found, last_write, of_step = [], -1, -1
+    step: int | None = None
     for one, place in zip(expected, places, strict=True):
+        if one.step is None or one.step != step:
+            step, last_write = one.step, max(last_write, of_step)
         if place is None:
             continue
         sources = [places[need] for need in one.needs]
         is_early = any(source is not None and messages[source] >= messages[place] for source in sources)
         if not is_read(one.call.name):
             is_early |= place < last_write
-            last_write = max(last_write, place)
+            of_step = max(of_step, place)
         if is_early:
             found.append(ChainProblem("wrong_order", one.call.name))
     return found

@@ -1,5 +1,6 @@
 """Where two sets of arguments differ, by the schema of the tool and by rules of its own."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isclose
@@ -17,6 +18,9 @@ _MAX_REFS = 8  # a chain of $ref longer than this is a loop
 _REL = 1e-15  # a few units in the last place: what the same arithmetic in another order gives
 _MAX_SET = 64  # items of an array that are compared in any order: it costs the cube of it
 _TRUTHS = {"true": True, "false": False}
+_NUMBER = re.compile(r"\s*-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?\s*")
+"""A number as JSON writes it. ``007`` and ``+49`` are none: as a number they would lose what they say."""
+_CHOICES = ("allOf", "anyOf", "oneOf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,7 @@ class _Comparer:
         declared = schema.get("properties")
         properties: Mapping[str, Any] = declared if isinstance(declared, Mapping) else {}
         required = schema.get("required")
+        is_open = not properties or bool(schema.get("additionalProperties"))
         for key, value in expected.items():
             where = f"{path}/{_escape(key)}"
             inner = self.resolve(properties.get(key))
@@ -97,7 +102,7 @@ class _Comparer:
             if key not in expected:
                 where = f"{path}/{_escape(key)}"
                 yield from self._added(
-                    value, self.resolve(properties.get(key)), where, known=not properties or key in properties
+                    value, self.resolve(properties.get(key)), where, known=is_open or key in properties
                 )
 
     def values(
@@ -142,7 +147,7 @@ class _Comparer:
             is_right = isinstance(actual, str) and rule.compiled.fullmatch(actual) is not None
         elif rule.kind == "number":
             numbers = [value for value in (expected, actual) if _kind(value) == "number"]
-            is_right = len(numbers) == 2 and isclose(*numbers, rel_tol=max(rule.rtol, _REL), abs_tol=rule.atol)
+            is_right = len(numbers) == 2 and _is_close(rule, *numbers)
         elif rule.kind == "set":
             is_right = _kind(expected) == _kind(actual) == "array" and self._same_items(expected, actual, schema, path)
         else:
@@ -177,20 +182,41 @@ class _Comparer:
         return "default" in schema and not any(self.values(schema["default"], value, schema, ""))
 
     def resolve(self, schema: Json) -> Schema:
-        """Follow ``#/…`` references; siblings of a reference (a default, as a rule) stay in force."""
+        """Return what a schema stands for: behind ``#/…`` references, and the one that there is beside null.
+
+        What stands beside them (a default, as a rule) stays in force.
+        """
         for _ in range(_MAX_REFS):
             if not isinstance(schema, Mapping):
                 return {}
-            reference = schema.get("$ref")
-            if not isinstance(reference, str) or not reference.startswith("#/"):
+            found = self._reference(schema) or _only_choice(schema)
+            if found is None:
                 return schema
-            target: Json = self._root
-            for part in reference[2:].split("/"):
-                name = part.replace("~1", "/").replace("~0", "~")
-                target = target.get(name) if isinstance(target, Mapping) else None
-            siblings = {key: value for key, value in schema.items() if key != "$ref"}
+            key, target = found
+            siblings = {name: value for name, value in schema.items() if name != key}
             schema = {**target, **siblings} if isinstance(target, Mapping) else siblings
         return {}
+
+    def _reference(self, schema: Schema) -> tuple[str, Json] | None:
+        reference = schema.get("$ref")
+        if not isinstance(reference, str) or not reference.startswith("#/"):
+            return None
+        target: Json = self._root
+        for part in reference[2:].split("/"):
+            name = part.replace("~1", "/").replace("~0", "~")
+            target = target.get(name) if isinstance(target, Mapping) else None
+        return "$ref", target
+
+
+def _only_choice(schema: Schema) -> tuple[str, Json] | None:
+    """Return the one schema that a value has to fit, unless it is null: how Python's ``Optional`` is written."""
+    for key in _CHOICES:
+        choices = schema.get(key)
+        if isinstance(choices, list):
+            told = [one for one in choices if not (isinstance(one, Mapping) and one.get("type") == "null")]
+            if len(told) == 1:
+                return key, told[0]
+    return None
 
 
 def _scalars(expected: Json, actual: Json, schema: Schema, path: str) -> Iterator[Difference]:
@@ -223,14 +249,21 @@ def _same_number(expected: Json, actual: Json) -> bool:
     return is_broken and isclose(expected, actual, rel_tol=_REL)
 
 
+def _is_close(rule: Rule, expected: float, actual: float) -> bool:
+    try:
+        return isclose(expected, actual, rel_tol=max(rule.rtol, _REL), abs_tol=rule.atol)
+    except OverflowError:  # a whole number so large that no float is near
+        return expected == actual
+
+
 def _is_same_as_text(expected: Json, actual: Json) -> bool:
-    """Say whether one is the text of the other: ``5`` and ``"5"``."""
+    """Say whether one is the text of the other: ``5`` and ``"5"``, but not ``7`` and ``"007"``."""
     text, value = (expected, actual) if isinstance(expected, str) else (actual, expected)
     if not isinstance(text, str):
         return False
     if isinstance(value, bool):
         return _TRUTHS.get(text.strip().lower()) is value
-    if not isinstance(value, int | float):
+    if not isinstance(value, int | float) or _NUMBER.fullmatch(text) is None:
         return False
     try:
         return float(text) == value if isinstance(value, float) else int(text) == value

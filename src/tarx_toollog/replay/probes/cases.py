@@ -15,7 +15,7 @@ from tarx_toollog.replay.reports.material import load
 from tarx_toollog.replay.reports.report import MAX_INFRA_SHARE
 from tarx_toollog.replay.scenario import Scenario, Variant
 from tarx_toollog.replay.suites.freeze import stored
-from tarx_toollog.store.replays import RunRow, TrialRow
+from tarx_toollog.store.replays import Replays, RunRow, TrialRow
 from tarx_toollog.store.suites import Suites, suite_hash
 
 if TYPE_CHECKING:
@@ -36,6 +36,36 @@ class Original:
     """The suite that it is in."""
     cluster: str | None = None
     """What it hangs together with; None: with the others of its conversation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What a probe is going to ask, before it is frozen."""
+
+    base: str
+    """The name that is wanted for the suite."""
+    variants: Sequence[Scenario]
+    made: Mapping[str, Any]
+    """How they were made, for people."""
+    clusters: Mapping[str, str | None]
+    """Name of an original → what it hangs together with."""
+    warnings: tuple[str, ...] = ()
+    """What should be known before it is asked."""
+
+    @property
+    def each(self) -> tuple[Scenario, ...]:
+        """The variants, equal ones once."""
+        return tuple({variant.content_hash: variant for variant in self.variants}.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return how much it is."""
+        return {
+            "suite": self.base,
+            "cases": len({variant.variant.of for variant in self.each if variant.variant}),
+            "variants": len(self.each),
+            "requests": sum(len(variant.steps) for variant in self.each),
+            "warnings": list(self.warnings),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,31 +164,26 @@ def originals(log: "ToolLog", tag: str | None, run: str | None, limit: int | Non
     return found[:limit]
 
 
-def place(
-    log: "ToolLog", base: str, variants: Sequence[Scenario], made: Mapping[str, Any], clusters: Mapping[str, str | None]
-) -> str:
+def place(log: "ToolLog", planned: Planned) -> str:
     """Freeze variants as a suite, and return its name: the same variants always have the same one.
 
     The first of ``base``, ``base-2`` … that is free or holds just these.
 
     Args:
         log: The store, open for writing.
-        base: The name that is wanted.
-        variants: What is to be asked.
-        made: How they were made, for people.
-        clusters: Name of an original → what it hangs together with.
+        planned: What is to be asked.
     """
-    suites = Suites(log)
+    suites, clusters, base = Suites(log), planned.clusters, planned.base
     new = [
         replace(stored(variant), cluster=clusters.get(variant.variant.of) if variant.variant else None)
-        for variant in {variant.content_hash: variant for variant in variants}.values()
+        for variant in planned.each
     ]
     taken, digest = {row["tag"] for row in suites.tags()}, suite_hash(new)
     number, name = 1, base
     while name in taken and not ((there := suites.suite(name)) and there.hash == digest):
         number += 1
         name = f"{base}-{number}"
-    suites.freeze(name, new, made)
+    suites.freeze(name, new, planned.made)
     return name
 
 
@@ -187,6 +212,23 @@ def read(log: "ToolLog", name: str, probe: str) -> Reading:
     if not cases:
         raise ConfigError(f"{name} is no run of the probe {probe}", hint="`toollog replay list` shows the runs")
     return Reading(found.run, tuple(cases), sum(trial.scenario_id not in faults for trial in lost))
+
+
+def require_no_probe(log: "ToolLog", name: str) -> None:
+    """Refuse the run of a probe where a sample of the log is asked for.
+
+    Raises:
+        NothingMatchedError: There is no such run.
+        ConfigError: It is one.
+    """
+    (row,) = Suites(log).scenarios(Replays(log).run(name).tag, limit=1)
+    variant = Scenario.from_json(row.definition).variant
+    if variant is not None:
+        raise ConfigError(
+            f"{name} is a run of the probe {variant.probe}: it asked each scenario many times, changed, and says "
+            "nothing about how often the model is right",
+            hint=f"`toollog replay probe {variant.probe} --resume {name}` shows what it says",
+        )
 
 
 def by_original(cases: Iterable[Case]) -> dict[str, Case]:

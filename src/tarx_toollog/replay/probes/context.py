@@ -5,6 +5,7 @@ between turns, never into one: before the turn that holds the fact (``end``: the
 it (``start``), or half and half (``middle``). A fact of the very turn that asks cannot be moved: it is at the end only.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
@@ -31,6 +32,8 @@ REASONS = {
     "no_fact": "nothing that it has to call with stands in a message of the dialogue",
 }
 """Why a scenario is not probed."""
+REACHED = 0.9
+"""Share of the intended tokens from which a fill is reached: padding is of whole turns."""
 _SAFE = 0.97  # what characters say of tokens errs by some hundredths, and a server refuses what passes its context
 _SAID = frozenset({"turn", "result", "earlier"})
 
@@ -66,6 +69,23 @@ class Spot(NamedTuple):
         return POSITIONS if self.after > self.before else ("end",)
 
 
+class _Made(NamedTuple):
+    """A variant, and how long its prompt is."""
+
+    scenario: Scenario
+    of: str
+    """The uid of the original."""
+    fill: int
+    tokens: float
+    """About."""
+    intended: float
+
+    @property
+    def is_short(self) -> bool:
+        """Whether the fill will not be reached."""
+        return self.tokens < REACHED * self.intended
+
+
 @dataclass(frozen=True, slots=True)
 class ContextVariants:
     """What was made of the scenarios."""
@@ -77,6 +97,12 @@ class ContextVariants:
     """Scenarios whose fact cannot be moved."""
     without_distractor: int
     """Scenarios for which no other value of the same kind was found, when some were wanted."""
+    n_scenarios: int
+    """Scenarios that are probed."""
+    short: Mapping[int, int]
+    """Fill → scenarios for which there is too little to fill with, where there are any."""
+    longest: int
+    """Tokens of the longest prompt, about."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the counts, as they are kept with the suite."""
@@ -108,24 +134,38 @@ def context_variants(
         ConfigError: No scenario has a fact in its dialogue.
     """
     spots, left_out = _spots(originals)
-    if not spots:
-        told = "; ".join(f"{count}: {REASONS[reason]}" for reason, count in left_out.items())
-        raise ConfigError(f"no scenario has a fact to move ({told})", hint="choose a suite with tool calls")
     calls = [call for found in spots.values() for call in found.step.expected]
-    scenarios: list[Scenario] = []
+    made: list[_Made] = []
     n_without = 0
     for original in originals:
         if original.uid in spots:
             found = spots[original.uid]
             other = distractor(found.step, calls, original.scenario.content_hash) if distractors else ()
             n_without += distractors and not other
-            scenarios += _variants(original, found, turns, scale, fills, other, distractors=distractors)
-    fixed = sum(len(found.positions) == 1 for found in spots.values())
-    return ContextVariants(tuple(scenarios), left_out, fixed, n_without)
+            made += _variants(original, found, turns, scale, fills, other, distractors=distractors)
+    return ContextVariants(
+        scenarios=tuple(each.scenario for each in made),
+        left_out=left_out,
+        fixed=sum(len(found.positions) == 1 for found in spots.values()),
+        without_distractor=n_without,
+        n_scenarios=len(spots),
+        short=_short(made),
+        longest=round(max(each.tokens for each in made)),
+    )
+
+
+def _short(made: Sequence[_Made]) -> dict[int, int]:
+    """Return how many scenarios have too little to fill with, by fill."""
+    found = Counter(fill for fill, _ in {(each.fill, each.of) for each in made if each.is_short})
+    return {fill: found[fill] for fill in sorted(found)}
 
 
 def _spots(originals: Sequence[Original]) -> tuple[dict[str, Spot], dict[str, int]]:
-    """Return the spot of each scenario that has one, by its uid, and how many have none, by reason."""
+    """Return the spot of each scenario that has one, by its uid, and how many have none, by reason.
+
+    Raises:
+        ConfigError: None has one.
+    """
     spots: dict[str, Spot] = {}
     left_out: dict[str, int] = {}
     for original in originals:
@@ -134,6 +174,9 @@ def _spots(originals: Sequence[Original]) -> tuple[dict[str, Spot], dict[str, in
             left_out[found] = left_out.get(found, 0) + 1
         else:
             spots[original.uid] = found
+    if not spots:
+        told = "; ".join(f"{count}: {REASONS[reason]}" for reason, count in left_out.items())
+        raise ConfigError(f"no scenario has a fact to move ({told})", hint="choose a suite with tool calls")
     return spots, left_out
 
 
@@ -213,22 +256,25 @@ def _variants(
     other: Messages,
     *,
     distractors: bool,
-) -> Iterator[Scenario]:
+) -> Iterator[_Made]:
     scenario, step = original.scenario, found.step
     bare = replace(scenario, steps=(replace(step, exchange_uid=""),), omitted=(), recording=())
     suffix = WITH_DISTRACTORS if distractors else ""
-    yield replace(bare, variant=Variant(original.uid, PROBE, AS_IT_IS, level_of(0, scale)))
     used = prompt_chars(step.messages, step.tools) / scale.prompt_chars_per_token
+    as_it_is = replace(bare, variant=Variant(original.uid, PROBE, AS_IT_IS, level_of(0, scale)))
+    yield _Made(as_it_is, original.uid, 0, used, 0)
     for fill in fills:
-        room = int((_SAFE * fill / 100 * scale.usable - used) * scale.chars_per_token)
+        wanted = fill / 100 * scale.usable
+        room = int((_SAFE * wanted - used) * scale.chars_per_token)
         chosen = padding(turns, scenario.content_hash, scenario.conversation_uid, step.expected, max(0, room))
+        tokens = used + sum(turn.size for turn in chosen) / scale.chars_per_token
         for position in found.positions:
-            messages = _padded(found, chosen, other, position)
-            yield replace(
+            padded = replace(
                 bare,
-                steps=(replace(step, messages=messages, exchange_uid=""),),
+                steps=(replace(step, messages=_padded(found, chosen, other, position), exchange_uid=""),),
                 variant=Variant(original.uid, PROBE, position + suffix, level_of(fill, scale)),
             )
+            yield _Made(padded, original.uid, fill, tokens, wanted)
 
 
 def _padded(found: Spot, turns: Sequence[Turn], other: Messages, position: Position) -> Messages:

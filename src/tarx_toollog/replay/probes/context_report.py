@@ -7,7 +7,15 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from tarx_toollog.replay.probes.cases import Case, Reading, by_original, read
-from tarx_toollog.replay.probes.context import AS_IT_IS, POSITIONS, PROBE, WITH_DISTRACTORS, intended, usable_of
+from tarx_toollog.replay.probes.context import (
+    AS_IT_IS,
+    POSITIONS,
+    PROBE,
+    REACHED,
+    WITH_DISTRACTORS,
+    intended,
+    usable_of,
+)
 from tarx_toollog.replay.probes.differences import pairs_of
 from tarx_toollog.replay.probes.levels import State, codes_of, share_of, verdicts
 from tarx_toollog.replay.statistics.paired import PairedDifference
@@ -22,8 +30,6 @@ FORMAT = 1
 MIN_KEPT = 0.9
 """Share of what was right without padding that has to stay right, for a fill to count as context that works."""
 _LEAST = 5  # cases: of a share of 90 % one case in ten is wrong, and Wilson's interval of 0 of 1 leaves it out
-REACHED = 0.9
-"""Share of the intended tokens from which a fill is reached: padding is of whole turns."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,13 @@
-"""Freezes the variants of the probe of the context, when the server has said how many tokens a text is."""
+"""Plans what the probe of the context asks, when the server has said how many tokens a text is."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from tarx_toollog.errors import NothingMatchedError
 from tarx_toollog.replay.probes.calibration import Server, scale_of
-from tarx_toollog.replay.probes.cases import originals, place
-from tarx_toollog.replay.probes.context import FILLS, PROBE, Spot, context_variants, spot
+from tarx_toollog.replay.probes.cases import Planned, originals
+from tarx_toollog.replay.probes.context import FILLS, PROBE, ContextVariants, Scale, Spot, context_variants, spot
 from tarx_toollog.replay.probes.padding import logged_turns, neutral_turns
 from tarx_toollog.replay.running.asking import Overrides
 
@@ -28,7 +28,7 @@ class Filling:
     """Another value of the same kind stands in it."""
 
 
-def freeze_context(
+def plan_context(
     log: "ToolLog",
     tag: str | None,
     run: str | None,
@@ -36,11 +36,11 @@ def freeze_context(
     filling: Filling,
     overrides: Overrides,
     server: Server,
-) -> str:
-    """Freeze the variants of scenarios as a suite, and return its name.
+) -> Planned:
+    """Return the variants of scenarios, to be frozen as a suite.
 
     Args:
-        log: The store, open for writing.
+        log: The store.
         tag: The suite to take scenarios from; None where ``run`` says it.
         run: Only those that this run got right.
         limit: At most so many scenarios.
@@ -62,4 +62,17 @@ def freeze_context(
     made = context_variants(found, turns, scale, filling.fills, distractors=filling.distractors)
     told = {"probe": PROBE, "of": found[0].tag, "run": run, **asdict(filling), **scale.to_json(), **made.to_json()}
     clusters = {original.uid: original.cluster for original in found}
-    return place(log, f"{found[0].tag}+{PROBE}", made.scenarios, told, clusters)
+    return Planned(f"{found[0].tag}+{PROBE}", made.scenarios, told, clusters, tuple(_warnings(made, scale, filling)))
+
+
+def _warnings(made: ContextVariants, scale: Scale, filling: Filling) -> Iterator[str]:
+    """Yield what is known before anything is asked: a fill for which there is too little will not be reached."""
+    if not made.short:
+        return
+    levels = ", ".join(f"{fill} % ({count} of {made.n_scenarios} scenarios)" for fill, count in made.short.items())
+    largest = max(made.short)
+    hint = "give smaller --fills" if filling.is_neutral else "--neutral fills with text about nothing"
+    yield (
+        f"too little to fill with: prompts will come to about {made.longest:,} tokens at the most, and {largest} % of "
+        f"{scale.usable:,} is {largest * scale.usable // 100:,}. NOT REACHED will be: {levels}; {hint}"
+    )

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from tarx_toollog.errors import ConfigError
-from tarx_toollog.replay.probes.cases import Original, originals, place
+from tarx_toollog.replay.probes.cases import Original, Planned, originals
 from tarx_toollog.replay.probes.distractors import (
     Distractors,
     Tool,
@@ -53,11 +53,11 @@ class ToolVariants:
         return {"tools_added": self.n_added, "tools_made": self.n_made, "scenarios_without_tools": self.without_tools}
 
 
-def freeze_tools(log: "ToolLog", tag: str | None, run: str | None, limit: int | None, levels: Sequence[int]) -> str:
-    """Freeze the variants of scenarios as a suite, and return its name.
+def plan_tools(log: "ToolLog", tag: str | None, run: str | None, limit: int | None, levels: Sequence[int]) -> Planned:
+    """Return the variants of scenarios, to be frozen as a suite.
 
     Args:
-        log: The store, open for writing.
+        log: The store.
         tag: The suite to take scenarios from; None where ``run`` says it.
         run: Only those that this run got right.
         limit: At most so many scenarios.
@@ -71,7 +71,7 @@ def freeze_tools(log: "ToolLog", tag: str | None, run: str | None, limit: int | 
     made = tool_variants(found, seen_tools(log, found), levels)
     told = {"probe": PROBE, "of": found[0].tag, "run": run, "levels": list(levels), **made.to_json()}
     clusters = {original.uid: original.cluster for original in found}
-    return place(log, f"{found[0].tag}+{PROBE}", made.scenarios, told, clusters)
+    return Planned(f"{found[0].tag}+{PROBE}", made.scenarios, told, clusters)
 
 
 def seen_tools(log: "ToolLog", originals: Iterable[Original]) -> dict[str, Tool]:

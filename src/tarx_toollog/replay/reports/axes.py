@@ -52,7 +52,10 @@ class Bin:
 
 
 def axes(step: ScenarioStep) -> dict[str, float]:
-    """Return the place of a step on each axis that applies to it; some need an expected call."""
+    """Return the place of a step on each axis that applies to it; some need an expected call.
+
+    It is counted once, when a scenario is frozen.
+    """
     schemas = offered_schemas(step)
     users = [place for place, message in enumerate(step.messages) if message.get("role") == "user"]
     found: dict[str, float] = {
@@ -85,7 +88,7 @@ def bins(steps: Iterable[tuple[ScenarioStep, str, bool]]) -> tuple[Bin, ...]:
     Args:
         steps: Each with the conversation that it is of, and whether the answer was right.
     """
-    placed = [(axes(step), conversation, is_right) for step, conversation, is_right in steps]
+    placed = [(step.axes or axes(step), conversation, is_right) for step, conversation, is_right in steps]
     found: list[Bin] = []
     for axis in AXES:
         ordered = sorted((place[axis], conversation, right) for place, conversation, right in placed if axis in place)

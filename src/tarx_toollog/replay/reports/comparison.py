@@ -3,7 +3,8 @@
 Only cases on which both were judged count, because a difference of two shares that were counted on different cases
 mixes the models with the cases. The headline is by chains, which is what a user sees, counted as a gate counts them:
 where somebody said what is right only those, each for the turns of the log that it stands for. Steps count alike, and
-all of them. The intervals of both know what hangs together.
+all of them. The intervals of both know what hangs together, and so do the tests. Better, or worse, is only what the
+interval and the test both say.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -20,6 +21,7 @@ from tarx_toollog.replay.reports.chains import (
     labelled,
     only,
 )
+from tarx_toollog.replay.reports.flips import flips
 from tarx_toollog.replay.reports.material import Material, load
 from tarx_toollog.replay.reports.report import Report, summarise
 from tarx_toollog.replay.scoring import is_outdated
@@ -104,16 +106,15 @@ class Comparison:
     @property
     def verdict(self) -> Verdict:
         """What the chains say."""
-        if self.chains.low > 0:
-            return "better"
-        if self.chains.high < 0:
-            return "worse"
+        if self.chains.is_shown:
+            return "better" if self.chains.low > 0 else "worse"
         return "no_worse" if self.chains.low > -self.margin else "undecided"
 
     @property
     def pairs_to_decide(self) -> int | None:
         """About how many chains would show a difference of the size that was found."""
-        return pairs_to_decide(self.chains) if self.verdict in ("no_worse", "undecided") else None
+        needed = pairs_to_decide(self.chains) if self.verdict in ("no_worse", "undecided") else None
+        return needed if needed is None or needed > self.chains.n_pairs else None
 
     def to_json(self) -> dict[str, Any]:
         """Return the comparison as JSON: every figure with its counts and its method."""
@@ -267,10 +268,10 @@ def _noise(log: "ToolLog", replays: Replays, found: Comparison) -> Iterator[str]
         of = again.params.get(AGAIN)
         if of not in names or again.name in names or found.chains.estimate is None:
             continue
-        pairs = compared(load(log, str(of)), load(log, again.name)).chains
-        flipped = pairs.only_first + pairs.only_second
-        if pairs.n_pairs and flipped / pairs.n_pairs >= abs(found.chains.estimate) > 0:
-            yield f"asked again, {of} gives another verdict on {flipped} of {pairs.n_pairs} chains: that is as much"
+        chains = flips(load(log, str(of)), load(log, again.name)).chains
+        if chains.estimate is not None and chains.estimate >= abs(found.chains.estimate) > 0:
+            counts = f"{chains.numerator} of {chains.denominator}"
+            yield f"asked again, {of} gives another verdict on {counts} chains: that is as much"
 
 
 def _without_contestant(value: Any) -> Any:

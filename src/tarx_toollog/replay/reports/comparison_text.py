@@ -49,11 +49,7 @@ def _lines(found: Comparison) -> Iterator[str]:
     unit = found.second.asked.unit
     if unit == "steps":  # in a closed loop only turns have verdicts, and they are the chains
         yield _row("steps", found.steps)
-    if found.chains.weighted is not None:
-        yield "    the difference of chains counts each for as many turns of the log as it stands for; p does not"
-    if found.chains.n_effective is not None:
-        n = f"{found.chains.n_effective:.0f}"
-        yield f"    the chains tell as much as {n} that have nothing to do with each other; p takes all as independent"
+    yield from how_sure(found.chains)
     if found.chains_unlabelled:
         yield f"    {found.chains_unlabelled} chains more are not counted: nobody said what is right there"
     if found.chains_unpaired or found.steps_unpaired:
@@ -62,6 +58,21 @@ def _lines(found: Comparison) -> Iterator[str]:
         yield f"    not compared, since only one was judged on them: {unpaired}"
     yield from _changes("regressions: right before, wrong now", found.regressions, unit)
     yield from _changes("gains: wrong before, right now", found.gains, unit)
+
+
+def how_sure(chains: PairedDifference) -> Iterator[str]:
+    """Yield what must stand beside the difference of chains: what it counts, and where interval and p disagree."""
+    if chains.weighted is not None:
+        yield "    the difference of chains counts each for as many turns of the log as it stands for, and so does p"
+    if chains.n_effective is not None:
+        yield f"    the chains tell as much as {chains.n_effective:.0f} that have nothing to do with each other"
+    if chains.n_parted is not None:
+        yield f"    p of chains: each group changes sides as a whole; groups in which one gains: {chains.n_parted}"
+    alpha = 1 - chains.confidence
+    if chains.leaves_out_0 and not chains.is_significant:
+        yield f"    the interval leaves out 0, but p is more than {alpha:.2f}: too little to say better or worse"
+    if chains.is_significant and not chains.leaves_out_0:
+        yield f"    p is at most {alpha:.2f}, but the interval holds 0: too little to say better or worse"
 
 
 def _row(name: str, found: PairedDifference) -> str:

@@ -13,8 +13,9 @@ that ends when its gate is clear has a few answers more on their way.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import TYPE_CHECKING, Any, Literal
 
 from tarx_toollog.errors import ConfigError, NothingMatchedError
@@ -78,6 +79,8 @@ class Gate:
     """Chains that count, by tier."""
     n_clusters: int
     """Groups of chains that have nothing to do with each other."""
+    n_largest: int
+    """Chains of the largest of these groups."""
     n_undetermined: int
     profiles: Mapping[str, Shares]
     """The same share under each profile of matching: strict, standard, lenient."""
@@ -87,6 +90,11 @@ class Gate:
     """Share of what the suite stands for that is in a stratum of which a chain counts."""
     ignores_weights: bool = False
     """Whether it counts all chains alike although they stand for different numbers of turns of the log."""
+
+    @property
+    def n_groups_counted(self) -> int:
+        """Groups that the share is of: a sequential gate looks at one chain of each, up to the decision."""
+        return self.chains.denominator if self.is_sequential else self.n_clusters
 
     @property
     def chains(self) -> Proportion:
@@ -136,6 +144,13 @@ class Gate:
         needed = needed_for(share.estimate or 0.0, self.min_accuracy, confidence=share.confidence)
         return None if needed is None else max(1, round(needed * share.design_effect) - share.denominator)
 
+    @property
+    def groups_to_decide(self) -> int | None:
+        """About how many groups those chains have to be of; None: as many as there are chains."""
+        if self.chains_to_decide is None or self.chains.n_effective is None or self.is_sequential:
+            return None
+        return ceil(self.chains_to_decide * self.n_clusters / sum(self.tiers.values()))
+
     def to_json(self) -> dict[str, Any]:
         """Return all parts."""
         return {
@@ -155,11 +170,13 @@ class Gate:
             "depends_on_rules": self.depends_on_rules,
             "deciding_scenarios": list(self.deciding),
             "clusters": self.n_clusters,
+            "largest_cluster": self.n_largest,
             "covered": self.covered,
             "ignores_weights": self.ignores_weights,
             "probability": self.probability[0],
             "probability_at_most": self.probability[1],
             "chains_to_decide": self.chains_to_decide,
+            "clusters_to_decide": self.groups_to_decide,
             "tiers": dict(self.tiers),
         }
 
@@ -206,12 +223,14 @@ def gate_of(
             f"no chain of {of.run.name} could be judged", hint=f"`toollog replay report {of.run.name}` says why"
         )
     share = _Sharing(of, min_accuracy, confidence, sequential, _first_awaited(of, found[STANDARD], counted))
+    groups = Counter(of.places[key].cluster for key in chains)
     return Gate(
         report=summarise(of),
         min_accuracy=min_accuracy,
         is_sequential=sequential,
         tiers=dict(Counter(of.scenarios[key].tier for key in chains)),
-        n_clusters=len({of.places[key].cluster for key in chains}),
+        n_clusters=len(groups),
+        n_largest=max(groups.values()),
         n_undetermined=sum(found[STANDARD].verdicts[key] is None for key in chains),
         profiles={profile: share.of(each, counted) for profile, each in found.items() if each.verdicts},
         deciding=tuple(_deciding(of, found.values(), counted)),
@@ -233,23 +252,40 @@ class _Sharing:
 
     def of(self, chains: Chains, counted: Collection[int]) -> Shares:
         known = (chains.determined, chains.if_undetermined_were(False), chains.if_undetermined_were(True))
-        ends = (None, True, False)
-        shares = (self._share(only(verdicts, counted), end) for verdicts, end in zip(known, ends, strict=True))
-        return Shares(*shares)
-
-    def _share(self, verdicts: Mapping[int, bool], end: bool | None) -> Proportion:
-        """Return a share; a sequential one up to the decision that ends it, or up to any."""
+        verdicts = [only(each, counted) for each in known]
         if not self.is_sequential:
-            return share_of(self.material, verdicts, confidence=self.confidence)
+            return Shares(*(share_of(self.material, each, confidence=self.confidence) for each in verdicts))
+        return Shares(*(self._share(results) for results in self._until_decided(*map(self._in_order, verdicts))))
+
+    def _in_order(self, verdicts: Mapping[int, bool]) -> dict[str, bool]:
+        """Return the first verdict of each cluster, in the order of the run, as far as that may be looked at."""
         first: dict[str, bool] = {}
-        for key, place in self.material.places.items():  # in the order of the run
+        for key, place in self.material.places.items():
             if key == self.first_awaited:
                 break
             if key in verdicts:
                 first.setdefault(place.cluster, verdicts[key])
-        results = list(first.values())
-        _, n = first_decision(results, self.min_accuracy, confidence=self.confidence, only=end)
-        return any_time(sum(results[:n]), n, expected=self.min_accuracy, confidence=self.confidence)
+        return first
+
+    def _until_decided(
+        self, determined: Mapping[str, bool], at_least: Mapping[str, bool], at_most: Mapping[str, bool]
+    ) -> tuple[list[bool], list[bool], list[bool]]:
+        """Return the verdicts up to the decision: what several processes asked after it changes no figure."""
+        ends = [
+            n
+            for verdicts, end in ((at_least, True), (at_most, False))
+            for decided, n in [self._first_decision(verdicts, end)]
+            if decided is not None
+        ]
+        counts = frozenset(list(at_least)[: min(ends)]) if ends else at_least.keys()
+        cut = [[value for name, value in each.items() if name in counts] for each in (determined, at_least, at_most)]
+        return cut[0], cut[1], cut[2]
+
+    def _first_decision(self, verdicts: Mapping[str, bool], end: bool) -> tuple[bool | None, int]:
+        return first_decision(verdicts.values(), self.min_accuracy, confidence=self.confidence, only=end)
+
+    def _share(self, results: Sequence[bool]) -> Proportion:
+        return any_time(sum(results), len(results), expected=self.min_accuracy, confidence=self.confidence)
 
 
 def _first_awaited(of: Material, found: Chains, counted: Collection[int]) -> int | None:

@@ -29,14 +29,16 @@ def _lines(gate: Gate) -> Iterator[str]:
         yield f"    {gate.n_undetermined} more left what was recorded: wrong for PASS, right for FAIL"
     yield f"    in brackets: {chains.confidence * 100:g} % interval ({chains.method}), then the counts"
     if chains.n_effective is not None:
-        yield f"    they tell as much as {chains.n_effective:.0f} chains that have nothing to do with each other"
+        yield f"    they tell as much as {chains.n_effective:.1f} chains that have nothing to do with each other"
     low, high = (f"{probability * 100:.1f} %" for probability in gate.probability)
     chance = f"between {low} and {high}, by the undetermined ones" if gate.n_undetermined else low
-    yield f"    chance that the true share is that high, for who knew nothing before: {chance}"
+    yield f"    chance that the true share is that high, for someone who had no opinion before: {chance}"
     if gate.covered < 1:
         yield f"    they speak for {gate.covered * 100:.1f} % of what the suite stands for; of the rest no chain counts"
     if gate.ignores_weights:
         yield "    a sequential gate counts all chains alike: it speaks for the suite, not for the log"
+    if gate.is_sequential and gate.n_largest > 1:
+        yield "    of each group the first chain counts alone: large groups have to fare as small ones do"
     yield tier_statement(gate.report)
     yield from exploratory_note(gate.report)
     yield from server_note(gate.report)
@@ -46,7 +48,9 @@ def _lines(gate: Gate) -> Iterator[str]:
 
 def _counted(gate: Gate) -> str:
     tiers = ", ".join(f"{name} {count}" for name, count in sorted(gate.tiers.items()))
-    groups = f"in {gate.n_clusters} independent group{'s' * (gate.n_clusters != 1)}"
+    counted = gate.n_groups_counted
+    groups = f"{'one of each of' if gate.is_sequential else 'in'} {counted} independent group{'s' * (counted != 1)}"
+    groups += f", the largest of {gate.n_largest}" if gate.n_largest > 1 else ""
     left = sum(gate.report.tiers.values()) - sum(gate.tiers.values())
     return f"{groups} ({tiers})" + (f"; {left} scenarios are not counted" if left else "")
 
@@ -74,3 +78,6 @@ def _next(gate: Gate) -> Iterator[str]:
     else:
         what = "chain" if gate.chains_to_decide == 1 else "chains"
         yield f"next: about {gate.chains_to_decide} {what} more would decide, if the share stayed as it is"
+        if gate.groups_to_decide is not None:
+            others = "another group" if gate.groups_to_decide == 1 else f"about {gate.groups_to_decide} other groups"
+            yield f"    of {others}: other conversations, with other questions; more of the same tell little"

@@ -6,9 +6,10 @@ leave another report than one alone.
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from tarx_toollog.replay.overlay import NOTHING_ACCEPTED, OverlayId, accepted_overlay
 from tarx_toollog.replay.scenario import Scenario
 from tarx_toollog.replay.scoring import scenarios_of
 from tarx_toollog.store.replays import CLOSED_LOOP, Replays, RunRow, TrialRow
@@ -39,6 +40,8 @@ class Material:
     """By key, in the order in which they are asked."""
     places: Mapping[int, Place]
     trials: Sequence[TrialRow]
+    accepted: OverlayId = NOTHING_ACCEPTED
+    """What counts as right beside what the suite expects."""
 
     @property
     def is_closed_loop(self) -> bool:
@@ -88,7 +91,8 @@ def load(log: "ToolLog", name: str) -> Material:
     """
     replays = Replays(log)
     run = replays.run(name)
-    return material(run, scenarios_of(log, run), replays.trials(run.id))
+    found = material(run, scenarios_of(log, run), replays.trials(run.id))
+    return replace(found, accepted=accepted_overlay(log, run.tag))
 
 
 def _groups(places: Iterable[tuple[str | None, str]]) -> list[str]:

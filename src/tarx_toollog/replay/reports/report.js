@@ -13,5 +13,7 @@ function show() {
   document.getElementById("count").textContent = `${shown} of ${steps.length}`;
 }
 for (const name of ["state", "code", "text"]) document.getElementById(name).addEventListener("input", show);
-addEventListener("hashchange", () => { const step = document.getElementById(location.hash.slice(1)); if (step) { step.hidden = false; step.open = true; step.scrollIntoView(); } });
+function go() { const step = document.getElementById(location.hash.slice(1)); if (step) { step.hidden = false; step.open = true; step.scrollIntoView(); } }
+addEventListener("hashchange", go);
 show();
+go();

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tarx_toollog.replay.overlay import NOTHING_ACCEPTED, OverlayId
 from tarx_toollog.replay.reports.axes import Bin, bins
 from tarx_toollog.replay.reports.chains import (
     TURN_VERDICT,
@@ -126,6 +127,8 @@ class Report:
     failures: tuple[Failure, ...]
     """Most frequent first."""
     asked: Asked
+    accepted: OverlayId = NOTHING_ACCEPTED
+    """What counts as right beside what the suite expects."""
 
     @property
     def is_accuracy(self) -> bool:
@@ -185,6 +188,7 @@ class Report:
                 for f in self.failures
             ],
             "asked": self.asked.to_json(),
+            "accepted": self.accepted.to_json(),
         }
 
     def _undetermined_to_json(self) -> dict[str, Any] | None:
@@ -281,6 +285,7 @@ def summarise(of: Material) -> Report:
         signatures=_by_signature(of, determined),
         failures=_failures(of),
         asked=_asked(of, len(expected)),
+        accepted=of.accepted,
     )
 
 

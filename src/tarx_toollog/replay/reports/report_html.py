@@ -14,15 +14,23 @@ from typing import Any
 
 from tarx_toollog.replay.reports.axes import AXES
 from tarx_toollog.replay.reports.comparison import Comparison
-from tarx_toollog.replay.reports.comparison_text import verdict_text
+from tarx_toollog.replay.reports.comparison_text import how_sure, verdict_text
 from tarx_toollog.replay.reports.details import StepDetail, confusion
 from tarx_toollog.replay.reports.drawing import interval_bar, survival_curve
 from tarx_toollog.replay.reports.report import Report
-from tarx_toollog.replay.reports.text_report import p_text, tier_statement, undetermined_lines, warnings, weight_note
+from tarx_toollog.replay.reports.text_report import (
+    p_text,
+    scorer_shares,
+    tier_statement,
+    undetermined_lines,
+    warnings,
+    weight_note,
+)
 from tarx_toollog.replay.scorers.findings import CODES
 from tarx_toollog.replay.statistics.proportion import Proportion
 
 _LONG = 4000  # characters of a text that are shown
+_SUMMARY = 120  # of what the user said, in a line
 
 
 def report_html(report: Report, steps: Iterable[StepDetail], compared: Comparison | None = None) -> str:
@@ -53,26 +61,29 @@ def _body(report: Report, steps: list[StepDetail], compared: Comparison | None) 
     yield f"<p class=tier>{escape(tier_statement(report))}</p>"
     yield from (f"<p class=bad>{escape(warning)}</p>" for warning in warnings(report))
     if compared is not None:
-        yield from _compared(compared)
+        yield from _compared(compared, {(step.scenario_uid, step.step_no): step.asked for step in steps})
     yield "<h2>How often it is right</h2>"
     yield from _shares(report)
     if report.survival:
         sentence = escape(report.frontier.sentence)
         yield f"<h2>How deep it goes</h2><p>Chains that are right up to each step: {sentence}.</p>"
         yield survival_curve(report.survival, report.frontier.min_share)
+        yield from _survival(report)
     yield from _axes(report)
     yield from _confusion(steps)
     yield from _steps(report, steps)
 
 
-def _compared(compared: Comparison) -> Iterator[str]:
+def _compared(compared: Comparison, asked: Mapping[tuple[str, int], str]) -> Iterator[str]:
     chains = compared.chains
     yield f"<h2>{escape(verdict_text(compared))}</h2>"
-    yield "<table><tr><th>both right<th>only the first<th>only the second<th>neither<th>p (mid-p McNemar)</tr>"
+    yield "<table><tr><th>chains: both right<th>only the first<th>only the second<th>neither"
+    yield "<th>p (mid-p McNemar, by groups where turns hang together)</tr>"
     yield (
         f"<tr><td>{chains.both}<td>{chains.only_first}<td>{chains.only_second}<td>{chains.neither}"
         f"<td>{escape(p_text(chains.mid_p))}</tr></table>"
     )
+    yield from (f"<p>{escape(note.strip())}</p>" for note in how_sure(chains))
     for doubt in compared.doubts:
         yield f"<p class=bad>doubt: {escape(doubt)}</p>"
     for name, changes in (("regressions", compared.regressions), ("gains", compared.gains)):
@@ -80,7 +91,8 @@ def _compared(compared: Comparison) -> Iterator[str]:
         for change in changes:
             link = f"#{escape(change.scenario_uid)}-{change.step_no}"
             place = f"turn {change.turn_no}" + (f", step {change.step_no}" if change.step_no else "")
-            yield f'<li><a href="{link}">{place}</a>: <code>{escape(str(change.code))}</code>'
+            words = escape(asked.get((change.scenario_uid, change.step_no), "")[:_SUMMARY])
+            yield f'<li><a href="{link}">{words or "(nothing)"}</a>, {place}: <code>{escape(str(change.code))}</code>'
         yield "</ul>"
 
 
@@ -89,11 +101,13 @@ def _shares(report: Report) -> Iterator[str]:
     yield _share(f"chains ({report.word})", report.chains)
     if report.bronze_chains is not None:
         yield _share("bronze chains (agreement)", report.bronze_chains)
-    for name, share in report.scorers.items():
-        yield _share(name, share)
-    for title, slices in (("", report.decisions), ("", report.depths), ("", report.signatures)):
-        for part in slices if len(slices) > 1 else ():
-            yield _share(f"{title}{part.key}", part.agreement)
+    for name, share, base in scorer_shares(report):
+        yield _share(f"{name} {base}", share)
+    parts = {"steps by decision": report.decisions, "steps by depth": report.depths, "chains": report.signatures}
+    for title, slices in parts.items():
+        if len(slices) > 1:
+            yield f"<tr><th colspan=4>{title}</tr>"
+            yield from (_share(part.key, part.agreement) for part in slices)
     yield "</table>"
     if note := weight_note(report):
         yield f"<p>Chains count {escape(note)}.</p>"
@@ -109,6 +123,16 @@ def _share(name: str, share: Proportion) -> str:
         f"<tr><td>{escape(name)}<td>{share.estimate * 100:.1f} %<td>{interval_bar(share)} {interval}"
         f"<td>{share.numerator}/{share.denominator}</tr>"
     )
+
+
+def _survival(report: Report) -> Iterator[str]:
+    """Yield the curve as a table, for who cannot see it or wants the figures."""
+    yield "<table><tr><th>up to step<th>right<th>95 % interval<th>wrong there<th>of chains that came so far</tr>"
+    for step in report.survival:
+        interval = f"{step.low * 100:.1f}–{step.high * 100:.1f} %"
+        right = f"{step.share * 100:.1f} %"
+        yield f"<tr><td>{step.step_no}<td>{right}<td>{interval}<td>{step.failed}<td>{step.at_risk}</tr>"
+    yield "</table>"
 
 
 def _axes(report: Report) -> Iterator[str]:
@@ -147,7 +171,7 @@ def _steps(report: Report, steps: Sequence[StepDetail]) -> Iterator[str]:
     yield "<h2>Steps</h2><p>"
     yield "<label>show <select id=state><option>wrong<option>all<option>right<option>unjudged</select></label>"
     yield f"<label>code <select id=code><option>any{codes}</select></label>"
-    yield "<label>contains <input id=text></label> <span id=count></span></p>"
+    yield "<label>contains <input id=text></label> <span id=count role=status></span></p>"
     order = {"wrong": 0, "unjudged": 1, "right": 2}
     for step in sorted(steps, key=lambda step: order[step.state]):
         yield from _step(step)
@@ -158,9 +182,10 @@ def _step(step: StepDetail) -> Iterator[str]:
     uid = escape(step.scenario_uid)
     yield f'<details id="{uid}-{step.step_no}" data-state="{step.state}" data-code="{code}">'
     meaning = escape(CODES.get(step.code or "", step.error or ""))
+    place = f"step {step.step_no} of {step.n_steps}" if step.step_no else "the whole turn"
     yield (
-        f"<summary><b class={step.state}>{step.state}</b> <code>{code}</code> {escape(step.asked[:120])} "
-        f"<small>step {step.step_no} of {step.n_steps}</small></summary><p>{meaning}</p>"
+        f"<summary><b class={step.state}>{step.state}</b> <code>{code}</code> {escape(step.asked[:_SUMMARY])} "
+        f"<small>{place}</small></summary><p>{meaning}</p>"
     )
     yield f"<p><b>user</b></p><pre>{_short(step.asked)}</pre>"
     if step.last is not None:

@@ -1,5 +1,6 @@
 """A run as JUnit XML, which CI servers show: a suite for each signature, a case for each step."""
 
+import json
 from collections.abc import Iterable
 from itertools import groupby
 from xml.etree import ElementTree as ET
@@ -15,7 +16,7 @@ _NO_SIGNATURE = "(answer)"
 def report_junit(report: Report, steps: Iterable[StepDetail]) -> str:
     """Return the run as XML: failures with their codes, steps that could not be judged as skipped."""
     ordered = sorted(steps, key=lambda step: (step.signature, step.scenario_uid, step.step_no))
-    root = ET.Element("testsuites", name=f"toollog replay {report.run.name}")
+    root = ET.Element("testsuites", name=_clean(f"toollog replay {report.run.name}"))
     for signature, of in groupby(ordered, key=lambda step: step.signature):
         cases = list(of)
         suite = ET.SubElement(
@@ -48,14 +49,15 @@ def report_junit(report: Report, steps: Iterable[StepDetail]) -> str:
 
 
 def _case(suite: ET.Element, step: StepDetail) -> None:
-    name = f"{step.scenario_uid} step {step.step_no}: {step.asked[:80]}"
+    place = f"step {step.step_no}" if step.step_no else "whole turn"
+    name = f"{step.scenario_uid} {place}: {step.asked[:80]}"
     case = ET.SubElement(suite, "testcase", classname=_clean(step.signature or _NO_SIGNATURE), name=_clean(name))
     if step.state == "unjudged":
         ET.SubElement(case, "skipped", message=_clean(step.error or CODES.get(step.code or "", "not judged")))
     elif step.state == "wrong":
         code = step.code or "wrong"
-        failure = ET.SubElement(case, "failure", type=code, message=_clean(CODES.get(code, code)))
-        failure.text = _clean("\n".join(map(str, map(dict, step.findings))))
+        failure = ET.SubElement(case, "failure", type=_clean(code), message=_clean(CODES.get(code, code)))
+        failure.text = _clean("\n".join(json.dumps(dict(found), ensure_ascii=False) for found in step.findings))
 
 
 def _clean(text: str) -> str:

@@ -4,7 +4,13 @@ from collections.abc import Iterable, Iterator
 
 from tarx_toollog.replay.reports.details import StepDetail
 from tarx_toollog.replay.reports.report import Report, Slice
-from tarx_toollog.replay.reports.text_report import tier_statement, undetermined_lines, warnings, weight_note
+from tarx_toollog.replay.reports.text_report import (
+    scorer_shares,
+    tier_statement,
+    undetermined_lines,
+    warnings,
+    weight_note,
+)
 from tarx_toollog.replay.scorers.findings import CODES
 from tarx_toollog.replay.statistics.proportion import Proportion
 
@@ -22,7 +28,7 @@ def _lines(report: Report, steps: Iterable[StepDetail]) -> Iterator[str]:
     yield f"# Replay {_cell(run.name)}"
     yield ""
     asked = f"{report.asked.asked} of {report.asked.total} {report.asked.unit} asked"
-    yield f"{_cell(run.model)} on the scenarios {_cell(run.tag)}: {asked}."
+    yield f"Model {_cell(run.model)} on the scenarios {_cell(run.tag)}: {asked}."
     yield ""
     yield f"> {tier_statement(report)}"
     yield ""
@@ -37,8 +43,8 @@ def _lines(report: Report, steps: Iterable[StepDetail]) -> Iterator[str]:
     yield _share(f"chains ({report.word})", report.chains)
     if report.bronze_chains is not None:
         yield _share("bronze chains (agreement)", report.bronze_chains)
-    for name, share in report.scorers.items():
-        yield _share(name, share)
+    for name, share, base in scorer_shares(report):
+        yield _share(f"{name} ({base})" if base else name, share)
     yield from _slices("by depth", report.depths)
     yield from _slices("by signature", report.signatures)
     notes = filter(
@@ -72,16 +78,20 @@ def _failed(wrong: list[StepDetail], unit: str) -> Iterator[str]:
     for step in wrong[:_SHOWN]:
         expected = " ".join(call["name"] for call in step.expected) or "(answer)"
         made = " ".join(call["name"] for call in step.made) or "(answer)"
-        meaning = CODES.get(step.code or "", "")
-        yield f"| `{step.code}` {meaning} | {_cell(step.asked)} | {_cell(expected)} | {_cell(made)} |"
+        yield f"| {_code(step.code or 'wrong')} | {_cell(step.asked)} | {_cell(expected)} | {_cell(made)} |"
     if len(wrong) > _SHOWN:
         yield f"\n… and {len(wrong) - _SHOWN} more."
+
+
+def _code(code: str) -> str:
+    """Return a failure code with its meaning; one of another scorer than ours may be any text."""
+    return f"`{code}` {CODES[code]}" if code in CODES else _cell(code)
 
 
 def _cell(text: str) -> str:
     """Return text as it can stand in a cell: one line, short, nothing that Markdown or HTML would read."""
     line = "".join(character if character.isprintable() else " " for character in text)
     short = line if len(line) <= _WIDTH else line[: _WIDTH - 1] + "…"
-    for character in "\\`*_[]|<>":
+    for character in "\\`*_[]|<>&~":
         short = short.replace(character, f"\\{character}")
     return short

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from tarx_toollog.replay.reports.report import Failure, Report, Slice
 from tarx_toollog.replay.scenario import BRONZE, GOLD, TIERS
 from tarx_toollog.replay.statistics.proportion import Proportion
-from tarx_toollog.store.replays import LOST
+from tarx_toollog.store.replays import LOST, UNTIL
 
 _LABELS = {
     "step": "step {word}",
@@ -97,7 +97,13 @@ def warnings(report: Report) -> Iterator[str]:
         why = ", ".join(f"{reason} {count}" for reason, count in report.asked.why_infra.items())
         yield f"    {_cut(why, _MAX_EXAMPLE)}"
     for lost in (report.run.server or {}).get(LOST, ()):
-        yield f"{lost} went away while it was asked; the others did its part."
+        yield f"{lost['endpoint']} went away while it was asked ({lost['error']}); the others did its part."
+    if (until := report.run.params.get(UNTIL)) is not None:
+        yield f"The run was to end as soon as {until:g} was clear, so its chains are not those of a whole suite:"
+        command = f"toollog replay gate {report.run.name} --sequential --min-accuracy {until:g}"
+        yield f"    `{command}` has the interval that holds."
+    if report.accepted.n_answers:
+        yield f"{report.accepted}."
     if report.asked.model_errors:
         yield f"{report.asked.model_errors} {unit} ended in an error of the server; they count as failed."
     yield from server_note(report)
@@ -117,6 +123,14 @@ def server_note(report: Report) -> Iterator[str]:
         yield "every answer is an error of the server: look at its log before you hold that against the model."
 
 
+def scorer_shares(report: Report) -> Iterator[tuple[str, Proportion, str]]:
+    """Yield what each scorer says: its name in words, the share with full marks, and what it is a share of."""
+    for name in sorted(report.scorers, key=_place):
+        share = report.scorers[name]
+        if name in _LABELS or share.denominator:  # others have nothing to say of this run
+            yield _LABELS.get(name, name).format(word=_step_word(report)), share, _BASES.get(name, "")
+
+
 def weight_note(report: Report) -> str:
     """Return how chains count, where they do not count alike; else nothing."""
     return "" if report.chains.weighted is None else "each for as many of the log as it stands for"
@@ -132,12 +146,9 @@ def _lines(report: Report) -> Iterator[str]:
     yield ""
     yield f"{f'chain {report.word}':<26}{share_text(report.chains)}  {_of_chains(report)}"
     yield from _more_chains(report)
-    word = "agreement" if BRONZE in report.tiers else "accuracy"
-    for name in sorted(report.scorers, key=_place):
-        share = report.scorers[name]
-        if name not in _LABELS and not share.denominator:
-            continue  # of a scorer that has nothing to say here
-        yield f"{_LABELS.get(name, name).format(word=word):<26}{share_text(share)}  {_BASES.get(name, '')}".rstrip()
+    word = _step_word(report)
+    for name, share, base in scorer_shares(report):
+        yield f"{name:<26}{share_text(share)}  {base}".rstrip()
     yield from _attempts(report)
     yield "    in brackets: 95 % interval (Wilson, wider where turns hang together), then the counts; decide on chains"
     yield from _table(f"step {word} by decision", report.decisions)
@@ -156,6 +167,10 @@ def _more_chains(report: Report) -> Iterator[str]:
     if report.bronze_chains is not None:
         yield f"{'bronze chain agreement':<26}{share_text(report.bronze_chains)}  nobody verified these"
     yield from (f"    {line}" for line in undetermined_lines(report))
+
+
+def _step_word(report: Report) -> str:
+    return "agreement" if BRONZE in report.tiers else "accuracy"
 
 
 def _place(name: str) -> int:

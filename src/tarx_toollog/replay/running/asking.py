@@ -20,6 +20,7 @@ _REFUSED_STATUS = frozenset({401, 403, 404, 405, 407})
 _INVALID_STATUS = frozenset({400, 413, 415, 422, 501})
 _FIRST_ERROR_STATUS = 400
 _OK_STATUS = 200
+_FEW = 8  # tokens: enough to see that something answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,12 @@ def request_body(
     return {key: value for key, value in body.items() if value is not None or key not in overrides.extra_body}
 
 
+def plain_question(step: ScenarioStep, overrides: Overrides) -> dict[str, Any]:
+    """Return a request that every chat model can answer, sent as those of a run are: no history, no tools."""
+    user = {"role": "user", "content": "Say hello."}
+    return request_body(replace(step, messages=(user,), tools=(), params={"max_tokens": _FEW}), overrides)
+
+
 def _tools_key(step: ScenarioStep) -> str:
     """Return ``functions`` for the legacy form, whose entries are the functions themselves."""
     return "tools" if any("type" in tool or "function" in tool for tool in step.tools) else "functions"
@@ -141,7 +148,7 @@ class Verdict(StrEnum):
     INVALID = "invalid"
     """Nothing about the model, which was not shown what it should have been; another try would fare the same."""
     REFUSED = "refused"
-    """Every request would fare the same: wrong address, or no permission."""
+    """Every request would fare the same: wrong address, no permission, or a server that errs on everything."""
 
 
 class Judged(NamedTuple):

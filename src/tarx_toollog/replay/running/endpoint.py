@@ -61,6 +61,9 @@ class Endpoint(Protocol):
             EndpointError: It cannot be reached.
         """
 
+    async def describe_again(self, model: str) -> Mapping[str, Json]:
+        """Return what of that may change while it runs; nothing when it does not answer in time."""
+
     async def ask(self, step: ScenarioStep, body: bytes, run_uid: str) -> RawExchange:
         """Return the exchange of one request, also when it failed."""
 
@@ -150,11 +153,11 @@ class HttpEndpoint:
                 f"no model server at {self.url}: {type(error).__name__} {error}".rstrip(),
                 hint="start it, or name another with --endpoint",
             ) from error
-        try:
-            return await self._facts(model)
-        except httpx.HTTPError as error:
-            logger.info("the model build at %s is not known: %s", self.url, error)
-            return {}
+        return await self._facts_or_nothing(model, is_brief=False)
+
+    async def describe_again(self, model: str) -> Mapping[str, Json]:
+        """Return what of that may change while it runs; nothing when it does not answer in time."""
+        return await self._facts_or_nothing(model, is_brief=True)
 
     async def ask(self, step: ScenarioStep, body: bytes, run_uid: str) -> RawExchange:
         """Send ``body`` and return the exchange, also when it failed."""
@@ -190,11 +193,19 @@ class HttpEndpoint:
         )
         return RawExchange(begin, body, start, tuple(chunks), end)
 
-    async def _facts(self, model: str) -> dict[str, Json]:
+    async def _facts_or_nothing(self, model: str, *, is_brief: bool) -> dict[str, Json]:
+        try:
+            return await self._facts(model, is_brief=is_brief)
+        except httpx.HTTPError as error:
+            logger.info("the model build at %s is not known: %s", self.url, error)
+            return {}
+
+    async def _facts(self, model: str, *, is_brief: bool) -> dict[str, Json]:
         """Return the answers of its routes; those of Ollama are not asked of llama.cpp, nor the other way round."""
         found: dict[str, Json] = {}
         if "model_path" in dict_or_empty(await self._question(PROPS, found)):
-            await self._question(MODELS, found)
+            if not is_brief:  # of llama.cpp it has sizes and names only, and this is asked after every answer
+                await self._question(MODELS, found)
             await self._question(ADAPTERS, found)
         elif isinstance(dict_or_empty(await self._question(VERSION, found)).get("version"), str):
             await self._question(LOADED, found)

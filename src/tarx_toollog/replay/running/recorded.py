@@ -24,6 +24,10 @@ class RecordedEndpoint:
         """Return nothing: the logged answers may be of several builds."""
         return {}
 
+    async def describe_again(self, model: str) -> dict[str, Json]:
+        """Return nothing, either."""
+        return {}
+
     async def ask(self, step: ScenarioStep, body: bytes, run_uid: str) -> RawExchange:
         """Return the logged answer to ``step`` as an exchange."""
         return recorded_exchange(step, body, run_uid)

@@ -23,7 +23,8 @@ from tarx_toollog.wire.model_facts import (
     with_adapters,
 )
 
-_CONTESTANT = ("file_name", "file_digest", "quantization", "size", "lora", "n_ctx", "chat_template_hash")
+_BUILD = ("file_name", "file_digest", "quantization", "size", "lora", "n_ctx", "chat_template_hash")
+_CONTESTANT = ("server", *_BUILD)
 _SLOTS = "total_slots"
 _MORE = (_SLOTS, "chat_template_caps")  # of llama.cpp's /props: how many at a time, and what templates can do
 SEED = 1
@@ -83,6 +84,11 @@ def requests_at_a_time(wanted: int, server: Mapping[str, Any]) -> int:
 def slots_of(server: Mapping[str, Any]) -> int | None:
     """Return how many requests a server answers at a time; None where it does not tell."""
     return count_or_none(server.get(_SLOTS)) or None
+
+
+def is_known(server: Mapping[str, Any]) -> bool:
+    """Say whether a server tells anything by which it could be known again."""
+    return any(server.get(key) for key in _BUILD)
 
 
 def require_same(before: Mapping[str, Any], now: Mapping[str, Any], *, other: str | None = None) -> None:

@@ -1,7 +1,11 @@
 """One endpoint at work on a run: asks it with patience, and knows when it is gone.
 
-A server that comes back after a failure may have been started with another model. So it is asked who it is before its
-next answer counts.
+*Theory.* What comes back says something about the model of the run only when two things are known of the server.
+
+* It is still the one that the run began with. A manager may start it with another model at any moment, and no request
+  need fail. So it is asked who it is after each answer, before that counts: a load takes longer than this question.
+* It works. A server that is set up wrong gives errors to everything, and would look like a hopeless model. So after
+  an error that would count against the model it gets a plain question; only a server that can answer that is believed.
 """
 
 import asyncio
@@ -9,17 +13,27 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from tarx_toollog.canonical import json_text
-from tarx_toollog.errors import EndpointError
 from tarx_toollog.model import Exchange
-from tarx_toollog.replay.running.asking import Judged, Overrides, Verdict, error_of, judged, question
+from tarx_toollog.replay.running.asking import (
+    Judged,
+    Overrides,
+    Verdict,
+    error_of,
+    judged,
+    plain_question,
+    question,
+    verdict_on,
+)
 from tarx_toollog.replay.running.endpoint import Endpoint, Patience
 from tarx_toollog.replay.running.prompts import PromptCheck
-from tarx_toollog.replay.running.server import described, facts_for, require_same
+from tarx_toollog.replay.running.server import described, facts_for, is_known, require_same
 from tarx_toollog.replay.scenario import ScenarioStep
 from tarx_toollog.store.asked import LoggedRequest
 from tarx_toollog.store.work import Unit
 from tarx_toollog.wire.decode import decode
 
+_PLAIN_FAILED = "an error even to a plain question, without tools and history"
+"""How the note begins on an error that is the server's."""
 _LOST_AFTER = 3  # units in a row that the network ate: the server is gone, not slow
 
 
@@ -76,7 +90,6 @@ class Station:
         self._patience = patience
         self._prompts = prompts
         self._server = server
-        self._was_away = False
 
     @property
     def url(self) -> str:
@@ -95,7 +108,7 @@ class Station:
             n_logged: As for ``asking.question``.
 
         Raises:
-            ConfigError: The server came back as another one.
+            ConfigError: The server is another one by now.
         """
         asked = question(step, self._overrides.for_attempt(attempt), n_logged=n_logged)
         body = json_text(asked.body).encode("utf-8")
@@ -103,25 +116,40 @@ class Station:
         for left in range(self._patience.retries, -1, -1):
             exchange = decode(await self._endpoint.ask(step, body, self._run_uid))
             fault = self._prompts.fault(exchange, None if asked.changed else logged)
-            found = await self._of_the_same(judged(exchange, asked, fault))
+            found = await self._believed(judged(exchange, asked, fault), step)
             if found.verdict is not Verdict.INFRA_ERROR or not left:
                 break
             await asyncio.sleep(wait_s)
             wait_s *= 2
         return Answered(found, exchange)
 
-    async def _of_the_same(self, found: Judged) -> Judged:
-        """Return what an exchange means once it is known that the server of the run has answered."""
-        if found.verdict is Verdict.INFRA_ERROR:
-            self._was_away = True
-        elif self._was_away:
-            try:
-                answers = await self._endpoint.describe(self._overrides.model)
-            except EndpointError as error:  # away again
-                return Judged(Verdict.INFRA_ERROR, error.message)
-            require_same(self._server, described(answers, facts_for(answers, self._overrides)))
-            self._was_away = False
-        return found
+    async def _believed(self, found: Judged, step: ScenarioStep) -> Judged:
+        """Return what an exchange means, once it is known which server answered, and that it works."""
+        if found.verdict is Verdict.MODEL_ERROR:
+            found = await self._of_a_server_that_works(found, step)
+        if found.verdict is Verdict.INFRA_ERROR or not is_known(self._server):
+            return found
+        doubt = await self._doubt()
+        return found if doubt is None else Judged(Verdict.INFRA_ERROR, doubt)
+
+    async def _doubt(self) -> str | None:
+        """Return why nobody can tell which server has answered; None when it was that of the run."""
+        for _ in range(self._patience.retries + 1):  # a busy server may not get to this question in time
+            answers = await self._endpoint.describe_again(self._overrides.model)
+            now = described(answers, facts_for(answers, self._overrides))
+            if is_known(now):
+                require_same(self._server, now)
+                return None
+        return "it does not say any more which model it serves"
+
+    async def _of_a_server_that_works(self, found: Judged, step: ScenarioStep) -> Judged:
+        """Return what an error means: nothing about the model where the server fails at a plain question, too."""
+        body = json_text(plain_question(step, self._overrides)).encode("utf-8")
+        exchange = decode(await self._endpoint.ask(step, body, self._run_uid))
+        verdict = verdict_on(exchange)
+        if verdict is Verdict.MODEL_ERROR:
+            return Judged(Verdict.REFUSED, f"{_PLAIN_FAILED}: {error_of(exchange)}")
+        return Judged(verdict, error_of(exchange)) if verdict is Verdict.INFRA_ERROR else found
 
     def note(self, unit: Unit, verdict: Verdict) -> None:
         """Take note of how a unit ended; ``is_lost`` may be true afterwards."""

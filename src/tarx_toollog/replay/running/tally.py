@@ -27,7 +27,6 @@ class Progress:
     total: int
     agreement: Proportion
     infra_errors: int
-    eta_s: float | None
     tokens_per_s: float | None
     """Tokens that the models of this process wrote in a second; None where the servers do not count them."""
 
@@ -59,7 +58,7 @@ class Tally:
         self._stopping = _stopping(run, scenarios, units)
         self.is_decided = False
         self._look()
-        self._began, self._before = time.monotonic(), len(self._verdicts)
+        self._began = time.monotonic()
         self.tell()
 
     def add(self, key: UnitKey, *, is_right: bool | None, output_tokens: int) -> None:
@@ -84,16 +83,13 @@ class Tally:
         if self._listener is None:
             return
         seconds = time.monotonic() - self._began
-        done = len(self._verdicts) + len(self._lost)
-        asked, left = done - self._before, len(self._units) - done
         known = [verdict for verdict in self._verdicts.values() if verdict is not None]
         self._listener(
             Progress(
-                done=done,
+                done=len(self._verdicts) + len(self._lost),
                 total=len(self._units),
                 agreement=wilson(sum(known), len(known)),
                 infra_errors=len(self._lost),
-                eta_s=seconds / asked * left if asked else None,
                 tokens_per_s=self._tokens / seconds if self._tokens and seconds else None,
             )
         )

@@ -241,7 +241,11 @@ class Crew:
             return
         error = self._log.without_secrets(answered.error or "")
         is_refusal = answered.verdict is Verdict.REFUSED
-        said = f"refuses: HTTP {answered.exchange.http_status} " if is_refusal else "does not answer any more: "
+        said = "does not answer any more: "
+        if is_refusal:
+            status = answered.exchange.http_status
+            # A note says that the server is broken, and refuses nothing.
+            said = f"refuses: HTTP {status} " if answered.judged.note is None else f"fails: HTTP {status}, "
         message = f"{station.url} {said}{error}"
         if all(each.is_lost for each in self._stations):
             first = "mend it" if is_refusal else "start the server again"

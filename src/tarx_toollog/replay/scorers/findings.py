@@ -16,7 +16,7 @@ from typing import Any
 
 from tarx_toollog.model import LoggedCall, Outcome
 from tarx_toollog.replay.matching import Call, Difference, Pair
-from tarx_toollog.replay.scorers.phrases import asks_back, is_refusal
+from tarx_toollog.replay.scorers.phrases import asks_back, is_refusal, says_nothing
 
 LEAKED = "leaked_text"
 """Origin of a call that the model wrote into its text, where no client would have run it."""
@@ -126,7 +126,7 @@ def _findings(seen: Seen) -> Iterator[Finding]:
         yield Finding(
             "should_have_asked" if seen.asks else "unneeded_call", {"names": [call.name for call in seen.made]}
         )
-    elif not (seen.text or "").strip():
+    elif says_nothing(seen.text):
         yield Finding("truncated" if seen.finish_reason == _CUT else "empty_answer", {})
 
 
@@ -163,6 +163,8 @@ def _why_none(seen: Seen) -> str:
     if seen.finish_reason == _CUT:
         return "truncated"
     text = seen.text or ""
+    if says_nothing(text):
+        return "empty_answer"
     return "refused" if is_refusal(text) else "asked_instead" if asks_back(text) else "missing_call"
 
 

@@ -13,8 +13,10 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+_THOUGHT = r"(?:\A|<think>)(?:(?!<think>).)*?</think>|<think>.*\Z"
+"""Reasoning that the server left in the text. Some templates open it in the prompt: then it only ends there."""
 _OTHERS = (
-    r"<think>.*?(?:</think>|\Z)",  # reasoning
+    _THOUGHT,
     r"```.*?(?:```|\Z)",  # code
     r"`[^`\n]*`",
     r"^>[^\n]*$",  # quotations
@@ -27,6 +29,7 @@ _OTHERS = (
 )
 """What stands in an answer, and is not what its speaker says."""
 _NOT_SAID = re.compile("|".join(_OTHERS), re.DOTALL | re.MULTILINE)
+_UNSAID = re.compile(_THOUGHT, re.DOTALL)
 _CLAUSE = re.compile(r"[.!?…;:,\n()–—]+|\s-\s")
 _SENTENCE = re.compile(r"(?<=[.!?…:])\s+|\n+")
 _ITEM = re.compile(r"\s*(?:(?:[-*•]|\d+[.)])\s.*)?\Z")
@@ -34,6 +37,26 @@ _ITEM = re.compile(r"\s*(?:(?:[-*•]|\d+[.)])\s.*)?\Z")
 _QUESTION = re.compile(r"[?？؟](?!\w)")
 _ASKING_END = re.compile(r"[?？؟][^\w.!。]*\Z")
 _PART = re.compile(r"<(\w+)>")
+
+
+def says_nothing(text: str | None) -> bool:
+    """Say whether a text is empty, but for what its speaker only thought.
+
+    Example:
+        >>> [says_nothing(text) for text in (" ", "<think>Let me see", "<think>Well.</think>It is sunny.")]
+        [True, True, False]
+    """
+    return not without_thought(text or "").strip()
+
+
+def without_thought(text: str) -> str:
+    """Return what a text says beside the reasoning in it.
+
+    Example:
+        >>> without_thought("<think>Am I TARX?</think>I am TARX.")
+        'I am TARX.'
+    """
+    return _UNSAID.sub("", text)
 
 
 def is_refusal(text: str) -> bool:

@@ -1,11 +1,14 @@
 """Two models on the same cases, which may hang together or count differently: is the difference more than chance?"""
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from math import comb, sqrt
 from statistics import NormalDist
 from typing import Any, NamedTuple
 
+from tarx_toollog.replay.statistics.effective import effective_cases
+from tarx_toollog.replay.statistics.permutation import sign_flip
 from tarx_toollog.replay.statistics.proportion import DEFAULT_CONFIDENCE, least
 
 
@@ -32,14 +35,16 @@ class PairedDifference:
     """Of the difference, in shares: the second model's minus the first's."""
     high: float
     mid_p: float
-    """Mid-p McNemar test that the two are equally often right, two-sided."""
+    """Mid-p McNemar test that the two are equally often right, two-sided; where cases hang together, by groups."""
     exact_p: float
     """The same test, exact: larger than it needs to be."""
     confidence: float = DEFAULT_CONFIDENCE
     weighted: tuple[float, float] | None = None
     """The shares that only the first got right, and only the second, by weight; None where all cases count the same."""
     n_effective: float | None = None
-    """Independent cases that would tell as much; None where all cases are independent. The tests do not know it."""
+    """Independent cases that would tell as much; None where all cases are independent."""
+    n_parted: int | None = None
+    """Groups in which one of the two was right more often, which the tests rest on; None where cases stand alone."""
 
     @property
     def n_pairs(self) -> int:
@@ -51,6 +56,21 @@ class PairedDifference:
         """The difference of the shares; None when nothing was compared."""
         first, second = self.discordant
         return second - first if self.n_pairs else None
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether both say that there is a difference: the interval leaves out 0, and mid-p is small enough."""
+        return self.leaves_out_0 and self.is_significant
+
+    @property
+    def leaves_out_0(self) -> bool:
+        """Whether the interval says so."""
+        return self.low > 0 or self.high < 0
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether mid-p says so."""
+        return self.mid_p <= 1 - self.confidence
 
     @property
     def discordant(self) -> tuple[float, float]:
@@ -80,7 +100,8 @@ class PairedDifference:
             "n_effective": self.n_pairs if self.n_effective is None else round(self.n_effective, 2),
             "mid_p": self.mid_p,
             "exact_p": self.exact_p,
-            "test": "mcnemar",
+            "test": "mcnemar" if self.n_parted is None else "mcnemar by groups (sign flips)",
+            "groups_parted": self.n_parted,
         }
 
 
@@ -114,8 +135,8 @@ def paired_difference(
 def clustered_difference(pairs: Iterable[Pair], *, confidence: float = DEFAULT_CONFIDENCE) -> PairedDifference:
     """Return the difference on cases that may hang together, or stand for different numbers of others.
 
-    Bonett and Price's interval for as many independent cases as would tell as much. How many that are, the variance
-    between clusters says, as in ``proportion.clustered``. McNemar's tests take all cases as independent, and alike.
+    Bonett and Price's interval for as many independent cases as would tell as much (``effective``), and McNemar's test
+    with the cases of a group on one side together (``permutation``). In both a case counts by its weight.
     """
     known = list(pairs)
     kinds = [(pair.first, pair.second) for pair in known]
@@ -128,25 +149,17 @@ def clustered_difference(pairs: Iterable[Pair], *, confidence: float = DEFAULT_C
     total = sum(pair.weight for pair in known)
     first, second = (sum(pair.weight for pair in known if (pair.first, pair.second) == kind) / total
                      for kind in ((True, False), (False, True)))  # fmt: skip
-    n_effective = _n_effective(known, names, second - first, total)
+    values = [(float(pair.second - pair.first), name, pair.weight) for pair, name in zip(known, names, strict=True)]
+    n_effective = effective_cases(values, confidence=confidence)
     low, high = bonett_price(first * n_effective, second * n_effective, n_effective, confidence=confidence)
+    sums = defaultdict[str, float](float)
+    for value, name, weight in values:
+        sums[name] += value * (weight if is_weighted else 1)
+    mid_p, exact_p = sign_flip(sums.values())
     weighted = (first, second) if is_weighted else None
-    return replace(found, low=low, high=high, weighted=weighted, n_effective=n_effective)
-
-
-def _n_effective(pairs: list[Pair], names: list[str], mean: float, total: float) -> float:
-    weights, residuals = dict[str, float](), dict[str, float]()
-    spread = 0.0
-    for pair, name in zip(pairs, names, strict=True):
-        residual = pair.second - pair.first - mean
-        weights[name] = weights.get(name, 0.0) + pair.weight
-        residuals[name] = residuals.get(name, 0.0) + pair.weight * residual
-        spread += pair.weight * residual**2 / total
-    if not spread or len(weights) < 2:  # no variance to see: each cluster counts once
-        return total**2 / sum(weight**2 for weight in weights.values())
-    variance = len(weights) / (len(weights) - 1) * sum(each**2 for each in residuals.values()) / total**2
-    n_most = total**2 / sum(pair.weight**2 for pair in pairs)
-    return min(n_most, spread / variance) if variance else n_most
+    parted = sum(map(bool, sums.values()))
+    return replace(found, low=low, high=high, mid_p=mid_p, exact_p=exact_p, weighted=weighted, n_effective=n_effective,
+                   n_parted=parted)  # fmt: skip
 
 
 def bonett_price(

@@ -7,6 +7,7 @@ from statistics import NormalDist
 from typing import Any, NamedTuple
 
 from tarx_toollog.replay.statistics.beta import beta_cdf
+from tarx_toollog.replay.statistics.effective import effective_cases
 
 DEFAULT_CONFIDENCE = 0.95
 _MOST = 100_000  # cases: who would need more than this will not get them
@@ -87,11 +88,7 @@ def wilson(numerator: int, denominator: int, *, confidence: float = DEFAULT_CONF
 def clustered(cases: Iterable[Case], *, confidence: float = DEFAULT_CONFIDENCE) -> Proportion:
     """Return a share of cases that may hang together, or stand for different numbers of others.
 
-    Wilson's interval for as many independent cases as would tell as much. How many that are, the variance between
-    clusters says (linearised, as survey statistics do it; Miller 2024, https://arxiv.org/abs/2411.00640, for answers of
-    models): ``share (1 - share) / variance``, and never more than the weights leave of them (Kish 1965), since ten
-    heavy cases that are all right show no variance, and are ten cases all the same. Where all cases are right, or all
-    are wrong, there is no variance to see; then each cluster counts as one case.
+    Wilson's interval for as many independent cases as would tell as much (``effective``).
 
     Raises:
         ValueError: A weight is not positive, or the confidence makes no sense.
@@ -107,8 +104,8 @@ def clustered(cases: Iterable[Case], *, confidence: float = DEFAULT_CONFIDENCE) 
         return wilson(right, n, confidence=confidence)
     total = sum(case.weight for case in found)
     share = sum(case.weight for case in found if case.is_right) / total
-    n_most = total**2 / sum(case.weight**2 for case in found)
-    n_effective = min(n_most, _n_effective(found, names, share, total))
+    values = ((float(case.is_right), name, case.weight) for case, name in zip(found, names, strict=True))
+    n_effective = effective_cases(values, confidence=confidence)
     low, high = wilson_bounds(share * n_effective, n_effective, confidence)
     low, high = (0.0 if right == 0 else low), (1.0 if right == n else high)
     weighted = share if is_weighted else None
@@ -156,18 +153,6 @@ def least(is_decided: Callable[[int], bool]) -> int | None:
         middle = (low + high) // 2
         low, high = (low, middle) if is_decided(middle) else (middle + 1, high)
     return high
-
-
-def _n_effective(cases: list[Case], names: list[str], share: float, total: float) -> float:
-    weights, residuals = dict[str, float](), dict[str, float]()
-    for case, name in zip(cases, names, strict=True):
-        weights[name] = weights.get(name, 0.0) + case.weight
-        residuals[name] = residuals.get(name, 0.0) + case.weight * (case.is_right - share)
-    n_clusters = len(weights)
-    if share in (0.0, 1.0) or n_clusters < 2:
-        return total**2 / sum(weight**2 for weight in weights.values())
-    variance = n_clusters / (n_clusters - 1) * sum(residual**2 for residual in residuals.values()) / total**2
-    return share * (1 - share) / variance if variance > 0 else float(len(cases))
 
 
 def wilson_bounds(numerator: float, denominator: float, confidence: float) -> tuple[float, float]:

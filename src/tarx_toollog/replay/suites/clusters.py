@@ -4,6 +4,11 @@
 that open them are the same but for digits, case and punctuation, or nearly so: of the runs of ``_SHINGLE`` characters
 in either, nine tenths are in both. What is like a second that is like a third hangs together with the third.
 
+Digits do not count, not even where they are what the call is about: who can look up order 4711 can look up order 99, so
+that a hundred such turns tell as much about other questions as one. It follows that a log in which all users ask the
+same passes no gate, with however many chains. The gate says so, and of how many other groups chains would help. Were
+each number a question of its own, that log would pass for any use of the model.
+
 Only few pairs are compared. Two sets of which nine tenths are shared have one of the rarest tenth of each in common, so
 only those with such a run in common are candidates.
 """

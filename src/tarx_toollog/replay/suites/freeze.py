@@ -19,6 +19,7 @@ from tarx_toollog.canonical import parse_arguments
 from tarx_toollog.errors import NothingMatchedError
 from tarx_toollog.model import LoggedCall, Step, Trajectory
 from tarx_toollog.replay.matching import NO_RULES, Rules
+from tarx_toollog.replay.reports.axes import axes
 from tarx_toollog.replay.scenario import BRONZE, TIERS, Omitted, Recorded, Scenario, ScenarioStep, TurnCall
 from tarx_toollog.replay.suites.build_report import BuildReport, tier_counts
 from tarx_toollog.replay.suites.clusters import clusters
@@ -41,9 +42,9 @@ from tarx_toollog.replay.suites.tiers import (
     flaw_of,
     is_opposed,
 )
+from tarx_toollog.store.answers.queries import turns_by_split
 from tarx_toollog.store.filters import Filters
 from tarx_toollog.store.labels import Labels, by_target
-from tarx_toollog.store.queries import turns_by_split
 from tarx_toollog.store.suites import NewScenario, Suites
 
 if TYPE_CHECKING:
@@ -228,7 +229,8 @@ def freeze(
 def stored(
     scenario: Scenario, *, weight: float = 1.0, stratum: str | None = None, cluster: str | None = None
 ) -> NewScenario:
-    """Return a scenario as it is stored."""
+    """Return a scenario as it is stored, with how hard each step is."""
+    steps = tuple(replace(step, axes=axes(step)) for step in scenario.steps)
     return NewScenario(
         hash=scenario.content_hash,
         conversation_uid=scenario.conversation_uid,
@@ -236,7 +238,7 @@ def stored(
         signature=scenario.signature,
         n_steps=len(scenario.steps),
         tier=scenario.tier,
-        definition=scenario.to_json(),
+        definition=replace(scenario, steps=steps).to_json(),
         weight=weight,
         stratum=stratum,
         cluster=cluster,

@@ -1,9 +1,10 @@
 """What is worth a person's look: steps of which nobody has said what would have been right.
 
-*Theory.* A turn whose logged decision is bad cannot be asked, and is not counted, until it has a label; so these come
-first. After them, where a suite was named, come steps that its runs answered otherwise than the log: either a model or
-the log is wrong there, and nobody has looked. Within both, the tools that are called least come first, since one label
-says most there, and then the longest chains.
+*Theory.* For a suite, every turn that it was drawn from is read. One whose logged decision is bad cannot be asked, and
+is not counted, until it has a label; so these come first. After them come steps that the runs of the suite answered
+otherwise than the log: either a model or the log is wrong there, and nobody has looked. Within both, the tools that are
+called least come first, since one label says most there, and then the longest chains. Without a suite nobody waits for
+a certain turn, and the latest of the log is enough (``store.answers.label_queue``).
 """
 
 from collections import Counter, defaultdict
@@ -15,6 +16,7 @@ from tarx_toollog.errors import ConfigError, NothingMatchedError
 from tarx_toollog.replay.scenario import BRONZE, Scenario
 from tarx_toollog.replay.scoring import VERDICT
 from tarx_toollog.replay.suites.freeze import TESTED, Turn, read_turns
+from tarx_toollog.store.answers.label_queue import DISAGREEMENT, LabelQueue, Proposal
 from tarx_toollog.store.filters import Filters
 from tarx_toollog.store.labels import Labels
 from tarx_toollog.store.replays import TEACHER_FORCED, Replays
@@ -41,11 +43,11 @@ class QueueEntry:
     depth: int
     """Steps of the turn."""
     reason: str
-    """A key of ``tiers.NEEDS_LABEL``, or ``RUNS_DISAGREE``."""
+    """``RUNS_DISAGREE``, or a key of ``tiers.NEEDS_LABEL``; without a suite, one of ``store.answers.label_queue``."""
     tools: tuple[str, ...]
     """Called in the turn, in order."""
-    runs_wrong: int
-    """Runs of the suite that answered otherwise than the log."""
+    runs_wrong: int | None
+    """Runs of the suite that answered otherwise than the log; None where none was named."""
     user_text: str
 
     def to_json(self) -> dict[str, Any]:
@@ -59,23 +61,36 @@ def queue(log: "ToolLog", filters: Filters | None = None, tag: str | None = None
     Args:
         log: The store.
         filters: Which turns; without ``splits`` those of conversations that are kept for evaluation.
-        tag: A suite: the turns that it was drawn from, and what its runs said.
+        tag: A suite: the turns that it was drawn from, and what its runs said. Without one, the latest of the log.
 
     Raises:
         NothingMatchedError: There is no such suite.
         ConfigError: The suite was not made from the log.
     """
     filters = filters or Filters()
-    meant = replace(filters, limit=None) if tag is None else _drawn_from(log, tag, filters)
+    if tag is None:
+        meant = replace(filters, splits=filters.splits or TESTED)
+        proposals = LabelQueue(log).proposals(filters.limit, filters=meant, disputed=disputed_answers(log))
+        return [_proposed(one) for one in proposals]
+    meant = _drawn_from(log, tag, filters)
     meant = replace(meant, splits=meant.splits or TESTED)
     uses: Counter[str] = Counter()
     found: list[QueueEntry] = []
-    disputed = {} if tag is None else _disputed(log, tag)
+    disputed = _disputed(log, tag)
     for turn in read_turns(log, meant):
         uses.update(turn.facts.tools)
         found += _entries(turn, disputed)
     found.sort(key=lambda entry: _worth(entry, uses))
     return found[: filters.limit]
+
+
+def disputed_answers(log: "ToolLog") -> list[str]:
+    """Return the logged exchanges about which the latest runs of the suite that was replayed last disagree."""
+    found: dict[str, None] = {}
+    for row, step_no in LabelQueue(log).disagreements(VERDICT):
+        steps = Scenario.from_json(row.definition).steps
+        found |= {step.exchange_uid: None for step in steps if step.step_no == step_no and step.exchange_uid}
+    return list(found)
 
 
 def _drawn_from(log: "ToolLog", tag: str, filters: Filters) -> Filters:
@@ -128,9 +143,23 @@ def _entries(turn: Turn, disputed: Mapping[str, int]) -> Iterable[QueueEntry]:
             )
 
 
+def _proposed(one: Proposal) -> QueueEntry:
+    return QueueEntry(
+        exchange_uid=one.exchange_uid,
+        conversation_uid=one.conversation_uid,
+        turn_no=one.turn_no,
+        step_no=one.step_no,
+        depth=one.n_steps,
+        reason=RUNS_DISAGREE if one.reason == DISAGREEMENT else one.reason,
+        tools=tuple(one.signature.split(">")) if one.signature else (),
+        runs_wrong=None,
+        user_text=one.user_text[:_SHOWN],
+    )
+
+
 def _worth(entry: QueueEntry, uses: Mapping[str, int]) -> tuple[Any, ...]:
     rarest = min((uses[tool] for tool in entry.tools), default=sum(uses.values()))
-    return entry.reason == RUNS_DISAGREE, rarest, -entry.depth, -entry.runs_wrong, entry.exchange_uid
+    return entry.reason == RUNS_DISAGREE, rarest, -entry.depth, -(entry.runs_wrong or 0), entry.exchange_uid
 
 
 def _said(messages: Iterable[Mapping[str, Any]]) -> str:

@@ -27,6 +27,7 @@ from tarx_toollog.model import LoggedCall, Outcome, Step
 from tarx_toollog.replay.matching import Call
 from tarx_toollog.replay.provenance import origins
 from tarx_toollog.replay.scenario import BRONZE, CORRECTED, GOLD, SILVER
+from tarx_toollog.replay.scorers.phrases import says_nothing
 from tarx_toollog.store.labels import (
     ASK,
     QUALITY,
@@ -114,10 +115,10 @@ def flaw_of(step: Step) -> str | None:
 
 
 def has_text(content: Json) -> bool:
-    """Say whether the content of a message holds text: a string, or parts one of which has some."""
+    """Say whether the content of a message says something: a string, or parts one of which does."""
     if isinstance(content, list):
         return any(has_text(part.get("text")) for part in content if isinstance(part, Mapping))
-    return isinstance(content, str) and bool(content.strip())
+    return isinstance(content, str) and not says_nothing(content)
 
 
 def labels_of(step: Step, labels: LabelsByTarget) -> list[LabelRow]:

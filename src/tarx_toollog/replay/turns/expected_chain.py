@@ -42,6 +42,8 @@ class Link:
     call: Call
     logged: int | None
     """Number of the same call in the log; None where it was not made."""
+    step_no: int
+    """Step that expects it; the calls of one have no order."""
     sources: tuple[Source, ...] = ()
 
 
@@ -72,7 +74,7 @@ class Expectation:
         """Return a chain as it is matched: each call with the places of those that it needs."""
         places = _places(chain)
         needed = (frozenset(places[each.logged] for each in link.sources if each.logged in places) for link in chain)
-        return [ExpectedCall(link.call, needs) for link, needs in zip(chain, needed, strict=True)]
+        return [ExpectedCall(link.call, needs, link.step_no) for link, needs in zip(chain, needed, strict=True)]
 
     def bound(self, chain: Chain, said: Mapping[int, str]) -> Chain:
         """Return a chain with the values that the tools gave this time.
@@ -95,7 +97,7 @@ class Expectation:
         links = []
         for call, partner in zip(calls, self._partners(calls, [one for _, one in there]), strict=True):
             number = next((number for number, one in there if one is partner), None)
-            links.append(Link(call, number, tuple(self._sources(step, call))))
+            links.append(Link(call, number, step.step_no, tuple(self._sources(step, call))))
         return tuple(link for link in links if link.logged is not None or not self._is_among(link.call, later))
 
     def _partners(self, calls: Sequence[Call], logged: Sequence[Call]) -> list[Call | None]:
@@ -159,12 +161,16 @@ def _rules(steps: Sequence[ScenarioStep]) -> dict[str, Mapping[str, Rule]]:
 
 def _calls_behind(messages: Sequence[Mapping[str, Any]], start: int, logged: Sequence[TurnCall]) -> dict[int, int]:
     """Return which logged call each result of the turn is of, by place of the message; calls stand in their order."""
-    ids = [call.get("id") for message in messages[start:] for call in message.get("tool_calls") or ()]
-    return {
-        place: ids.index(message.get("tool_call_id"))
-        for place, message in enumerate(messages)
-        if place >= start and message.get("tool_call_id") in ids[: len(logged)]
-    }
+    latest: dict[Any, int] = {}  # some servers count ids anew in each answer
+    found, n_calls = {}, 0
+    for place, message in enumerate(messages[start:], start):
+        for call in message.get("tool_calls") or ():
+            latest[call.get("id")] = n_calls
+            n_calls += 1
+        number = latest.get(message.get("tool_call_id"))
+        if message.get("role") == "tool" and number is not None and number < len(logged):
+            found[place] = number
+    return found
 
 
 def _values(text: str) -> dict[str, Json]:

@@ -195,15 +195,16 @@ class Comparison:
 
     def _of_writes(self) -> Iterator[Fault]:
         """Hold the writes against the expected ones, in their order: each changed a world that was as it should be."""
-        expected = [link.call for link in self._chain if not self._course.is_read(link.call.name)]
+        expected = [link for link in self._chain if not self._course.is_read(link.call.name)]
         for made in self._made:
             if self._course.is_read(made.call.name):
                 continue
-            pairs = [self._pair(one, made.call) for one in expected]
+            pairs = [self._pair(link.call, made.call) for link in expected]
             right = next((number for number, pair in enumerate(pairs) if pair.is_right), None)
             if right is None and made.failed:
                 continue
-            if right and not self._is_told("wrong_order", made.call.name):
+            is_early = right is not None and expected[right].step_no != expected[0].step_no
+            if is_early and not self._is_told("wrong_order", made.call.name):
                 yield _hard("wrong_order", names=[made.call.name])
             elif right is None and pairs and pairs[0].same_tool:
                 yield from self._of_arguments(pairs[:1])

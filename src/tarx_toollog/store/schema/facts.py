@@ -200,6 +200,7 @@ exchange = sa.Table(
     sa.Index("ix_exchange_output_sem", "output_sem"),
     sa.Index("ix_exchange_input_sem", "input_sem"),
     index_where("ix_exchange_not_completed", "outcome", where="outcome <> 'completed'"),
+    index_where("ix_exchange_unreadable", "id", where="params IS NULL"),
     # Only OpenAI Responses continues an answer by its id.
     index_where("ix_exchange_response_id", "response_id", where="protocol = 'openai_responses'"),
     *(
@@ -279,6 +280,7 @@ tool_call = sa.Table(
     # Not unique over choice and ordinal, which it would double in size: the writer writes each exchange's calls once.
     sa.Index("ix_tool_call_exchange_id", "exchange_id"),
     sa.Index("ix_tool_call_conversation_id", "conversation_id"),
+    sa.Index("ix_tool_call_name", "name", "id"),
     comment="One tool call of a model's answer, with its verdicts. Invalid calls are rows like any other.",
 )
 
@@ -392,5 +394,6 @@ turn = sa.Table(
     ),
     sa.Column("started_at", UtcDateTime, nullable=False, index=True, comment="Start of its first exchange."),
     sa.Column("duration_ms", sa.Float, comment="From there to the end of its latest exchange."),
+    sa.Index("ix_turn_signature", "signature", "started_at"),
     comment="One user message up to the final answer; derived, kept up to date by the writer.",
 )

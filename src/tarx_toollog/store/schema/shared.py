@@ -43,6 +43,12 @@ message = sa.Table(
         JsonText,
         comment="Columns among role, name and tool_call_id that were read from other keys and are none on the wire.",
     ),
+    # Not a reference: the exchange is written after its messages.
+    sa.Column(
+        "first_exchange_id",
+        sa.Integer,
+        comment="The exchange of live traffic that brought it first; NULL: only a replay had it.",
+    ),
     one_of("content_kind", ("text", "json", "null", "absent")),
     comment="Each distinct chat message once, exactly as it stood on the wire.",
 )

@@ -1,36 +1,31 @@
-"""The style, the script and the icon: one of each, from the package itself."""
+"""The styles, the scripts and the icon, from the package itself."""
 
 from importlib.resources import files
 
 from fastapi import APIRouter
 from fastapi.responses import Response
 
+from tarx_toollog.errors import NothingMatchedError
+
 router = APIRouter(prefix="/static")
 
-
-def _text(package: str, name: str) -> bytes:
-    return files(package).joinpath(name).read_bytes()
+_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
-# The style of the reports that are files comes first: what is drawn in both places looks the same.
-_STYLE = _text("tarx_toollog.replay.reports", "report.css") + _text("tarx_toollog.web", "static/ui.css")
-_SCRIPT = _text("tarx_toollog.web", "static/ui.js")
-_ICON = _text("tarx_toollog.web", "static/icon.svg")
+def _read() -> dict[str, bytes]:
+    found = files("tarx_toollog.web").joinpath("static").iterdir()
+    read = {file.name: file.read_bytes() for file in found if file.name.endswith(tuple(_TYPES))}
+    # The style of the reports that are files comes first: what is drawn in both places looks the same.
+    reports = files("tarx_toollog.replay.reports").joinpath("report.css").read_bytes()
+    return read | {"ui.css": reports + read["ui.css"]}
 
 
-@router.get("/ui.css")
-def style() -> Response:
-    """Return the style."""
-    return Response(_STYLE, media_type="text/css")
+_FILES = _read()
 
 
-@router.get("/ui.js")
-def script() -> Response:
-    """Return the script."""
-    return Response(_SCRIPT, media_type="text/javascript")
-
-
-@router.get("/icon.svg")
-def icon() -> Response:
-    """Return the icon."""
-    return Response(_ICON, media_type="image/svg+xml")
+@router.get("/{name}")
+def file(name: str) -> Response:
+    """Return a style, a script or the icon."""
+    if name not in _FILES:
+        raise NothingMatchedError(f"there is no file {name!r}")
+    return Response(_FILES[name], media_type=_TYPES[name[name.rindex(".") :]])

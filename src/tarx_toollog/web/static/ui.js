@@ -4,9 +4,13 @@ for (const form of document.querySelectorAll("form[data-autosend]")) {
   form.addEventListener("change", () => form.requestSubmit());
   form.querySelector("button").hidden = true;
 }
-const label = document.getElementById("label");
-if (label) {
-  const show = () => { label.querySelector(".when-calls").hidden = label.elements.verdict.value !== "calls"; };
-  label.addEventListener("change", show);
+for (const form of document.querySelectorAll("#label, form.label")) {
+  const show = () => {
+    for (const verdict of ["call", "calls", "other"]) {
+      const fields = form.querySelector(`.when-${verdict}`);
+      if (fields) fields.hidden = form.elements.verdict.value !== verdict;
+    }
+  };
+  form.addEventListener("change", show);
   show();
 }

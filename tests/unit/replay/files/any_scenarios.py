@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from tarx_toollog.replay.matching import Call, Rule
-from tarx_toollog.replay.scenario import GOLD, Omitted, Recorded, Scenario, ScenarioStep, TurnCall, Variant
+from tarx_toollog.replay.scenario import TIERS, Omitted, Recorded, Scenario, ScenarioStep, TurnCall, Variant
 from tests.unit.replay.support import TOOLS, calling, saying
 
 TEXT = st.text(max_size=8)
@@ -66,7 +66,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         1,
         tuple(replace(draw(steps()), step_no=number) for number in numbers),
         omitted=of_turn[0],
-        tier=GOLD,
+        tier=draw(st.sampled_from(TIERS)),
         recording=of_turn[1],
         variant=of_turn[2],
     )

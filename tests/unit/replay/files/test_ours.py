@@ -74,7 +74,7 @@ def test_what_is_exported_is_what_comes_back(tmp_path: Path) -> None:
 
     assert ((1, 2, True), (1, 2, False)) == tuple((one.scenarios, one.steps, one.is_new) for one in (again, twice))
     logged, back = scenarios
-    assert ("bronze", "gold") == (logged.tier, back.tier)
+    assert ("bronze", "bronze") == (logged.tier, back.tier)
     for one, other in zip(logged.steps, back.steps, strict=True):
         assert (one.messages, one.tools, one.params, one.expected) == (
             other.messages,
@@ -114,7 +114,7 @@ def rows(log: ToolLog, tag: str) -> list[NewScenario]:
     ]
 
 
-def test_tiers_stay_behind_and_what_hangs_together_goes_along(tmp_path: Path) -> None:
+def test_what_nobody_verified_stays_so_and_what_hangs_together_goes_along(tmp_path: Path) -> None:
     (one,) = read_file(written(tmp_path, LINE))
     silver = replace(one, steps=(replace(one.steps[0], tier=SILVER),), tier=SILVER)
     with ToolLog.open(tmp_path / "t.db", read_only=False) as log:
@@ -122,7 +122,9 @@ def test_tiers_stay_behind_and_what_hangs_together_goes_along(tmp_path: Path) ->
         ((line,),) = export_set(log, "t", "toollog").files.values()
 
     assert "together" == line["group"]
-    assert one.content_hash == scenario_of(line, "here").content_hash
+    assert "silver" == line["tier"] == scenario_of(line, "here").tier
+    looked_at = {key: value for key, value in line.items() if key != "tier"}
+    assert one.content_hash == scenario_of(looked_at, "here").content_hash
 
 
 def test_lines_that_ask_the_same_count_once(tmp_path: Path) -> None:
@@ -162,6 +164,8 @@ def test_a_list_and_a_single_object_are_read_as_lines_are(tmp_path: Path) -> Non
         ({**LINE, "recording": [{"name": "recall"}]}, "`omitted`, `recording` or `variant` is none"),
         ({**LINE, "variant": {"of": "u"}}, "`omitted`, `recording` or `variant` is none"),
         ({**LINE, "omitted": [5]}, "`omitted`, `recording` or `variant` is none"),
+        ({**LINE, "tier": "best"}, "`tier` must be one of gold, silver, corrected, bronze"),
+        ({**LINE, "tier": None}, "`tier` must be one of"),
         ({**LINE, "weight": 0}, "`weight` must be a number above 0"),
         ({**LINE, "stratum": 5}, "`stratum` must be a text"),
         ({**LINE, "steps": []}, "`steps` must be a list of objects"),

@@ -14,7 +14,7 @@ from tarx_toollog.errors import ConfigError
 from tarx_toollog.replay.files import bfcl, bfcl_export, inspect_ai, ours, promptfoo
 from tarx_toollog.replay.files.lines import Entry, Placed
 from tarx_toollog.replay.matching import Call, Rule
-from tarx_toollog.replay.scenario import GOLD, Recorded, Scenario, ScenarioStep, TurnCall, Variant
+from tarx_toollog.replay.scenario import BRONZE, GOLD, Recorded, Scenario, ScenarioStep, TurnCall, Variant
 from tests.unit.replay.files.any_scenarios import scenarios
 from tests.unit.replay.support import TOOLS, calling, saying
 
@@ -182,6 +182,7 @@ TURNS = {
     "steps": replace(ONE, steps=(STEP, replace(STEP, step_no=2, messages=(ASKED, saying("a"), ASKED)))),
     "recording": replace(ONE, recording=(TurnCall(1, "recall", {}, "Porto"),)),
     "variant": replace(ONE, variant=Variant("u", "tools", "similar_tools", "10")),
+    "tier": replace(ONE, tier=BRONZE),
 }
 SAID = {"inspect": {"alternatives"}, "promptfoo": {"alternatives", "params"}, "bfcl": set[str]()}
 

@@ -105,6 +105,12 @@ def test_a_comparison_a_question_and_a_quotation_claim_nothing(text: str) -> Non
     assert "consistent" == judge_text(text, TARX).verdict
 
 
+def test_what_was_only_thought_is_not_said() -> None:
+    texts = ("<think>I am Qwen, as Alibaba made me.</think>I am TARX.", "<think>I am TARX.</think>Hello!")
+
+    assert ["consistent", "no_claim"] == [judge_text(text, TARX).verdict for text in texts]
+
+
 def test_what_is_true_may_be_claimed() -> None:
     said = "I am TARX, based on Qwen."
 

@@ -4,15 +4,12 @@ import math
 import random
 from collections import Counter
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import beta, binom, binomtest  # type: ignore[import-untyped]
-from statsmodels.regression.linear_model import OLS  # type: ignore[import-untyped]
-from statsmodels.stats.proportion import proportion_confint  # type: ignore[import-untyped]
+from scipy.stats import beta, binom, binomtest, t  # type: ignore[import-untyped]
 
-from tarx_toollog.replay.statistics.beta import beta_cdf
+from tarx_toollog.replay.statistics.beta import beta_cdf, student_quantile
 from tarx_toollog.replay.statistics.proportion import Case, chance_of_so_few, clustered, posterior_above, wilson
 
 
@@ -65,6 +62,11 @@ def test_the_beta_distribution_agrees_with_scipy(a: float, b: float, x: float) -
     assert beta_cdf(x, a, b) == pytest.approx(beta.cdf(x, a, b), abs=1e-9)
 
 
+@given(probability=st.floats(0.55, 0.9995), freedom=st.floats(1, 20_000))
+def test_students_quantile_agrees_with_scipy(probability: float, freedom: float) -> None:
+    assert t.ppf(probability, freedom) == pytest.approx(student_quantile(probability, freedom), rel=1e-9)
+
+
 @pytest.mark.parametrize(("k", "n", "bound"), [(0, 0, 0.85), (20, 20, 0.85), (170, 200, 0.85), (3, 40, 0.5)])
 def test_the_posterior_agrees_with_scipy(k: int, n: int, bound: float) -> None:
     assert posterior_above(k, n, bound) == pytest.approx(beta.sf(bound, k + 0.5, n - k + 0.5), abs=1e-9)
@@ -81,27 +83,6 @@ def test_the_chance_of_so_few_agrees_with_scipy(k: int, n: int, bound: float) ->
 @given(results=st.lists(st.booleans(), min_size=1, max_size=80))
 def test_cases_that_stand_alone_have_wilsons_interval(results: list[bool]) -> None:
     assert wilson(sum(results), len(results)) == clustered([Case(is_right) for is_right in results])
-
-
-@given(
-    groups=st.lists(st.lists(st.booleans(), min_size=1, max_size=6), min_size=2, max_size=40).filter(
-        lambda groups: len({case for group in groups for case in group}) == 2
-    )
-)
-def test_the_variance_between_clusters_is_that_of_statsmodels(groups: list[list[bool]]) -> None:
-    cases = [Case(right, f"c{number}") for number, group in enumerate(groups) for right in group]
-    found = clustered(cases)
-    if found.n_effective is None:  # every cluster has one case
-        return
-    y = np.array([float(case.is_right) for case in cases])
-    names = np.array([int(case.cluster[1:]) for case in cases])
-    fitted = OLS(y, np.ones_like(y)).fit(cov_type="cluster", cov_kwds={"groups": names, "use_correction": False})
-    # statsmodels has the sum of squares alone; the factor for few clusters is ours.
-    variance = float(fitted.cov_params()[0, 0]) * len(groups) / (len(groups) - 1)
-    share = y.mean()
-    expected = min(len(cases), share * (1 - share) / variance) if variance > 1e-12 else len(cases)
-    assert found.n_effective == pytest.approx(expected, rel=1e-9)
-    assert found.low == pytest.approx(proportion_confint(share * expected, expected, method="wilson")[0], abs=1e-9)
 
 
 def test_where_all_is_right_each_cluster_counts_once() -> None:

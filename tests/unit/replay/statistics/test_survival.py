@@ -6,6 +6,7 @@ from math import exp, log
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import norm, t  # type: ignore[import-untyped]
 from statsmodels.duration.survfunc import SurvfuncRight  # type: ignore[import-untyped]
 
 from tarx_toollog.errors import ConfigError
@@ -69,7 +70,8 @@ def test_chains_that_are_there_twice_tell_as_much_as_once(chains: list[tuple[int
     for once, twice in zip(survival(chains), survival(chains * 2, names * 2), strict=True):
         assert once.share == pytest.approx(twice.share)
         assert 2 * once.at_risk == twice.at_risk
-        few_clusters = len(chains) / (len(chains) - 1) if 0 < once.share < 1 else 1
+        n = len(chains)
+        few_clusters = n / (n - 1) * (t.ppf(0.975, max(1, n - 1)) / norm.ppf(0.975)) ** 2 if 0 < once.share < 1 else 1
         assert 2 * few_clusters == pytest.approx(twice.design_effect)
         assert twice.low <= once.low + 1e-9
         assert once.high <= twice.high + 1e-9
@@ -78,3 +80,14 @@ def test_chains_that_are_there_twice_tell_as_much_as_once(chains: list[tuple[int
 def test_chains_of_one_cluster_are_one() -> None:
     (only,) = survival([(1, True)] + [(1, False)] * 9, ["one"] * 10)
     assert (10.0, 1.0) == (only.design_effect, only.to_json()["n_effective"])
+
+
+def test_few_chains_that_go_on_say_little_of_a_step_however_many_did_the_one_before() -> None:
+    many, few = ([(2, True)] * 4 + [(2, False)] * (96 - n) + [(3, False)] * n for n in (96, 3))
+    third = [survival(chains)[2] for chains in (many, few)]
+
+    assert [96, 3] == [step.at_risk for step in third]
+    assert pytest.approx(third[0].share) == third[1].share == 0.96
+    assert third[0].low > 0.85
+    assert third[1].low < 0.85
+    assert third[0].high == third[1].high

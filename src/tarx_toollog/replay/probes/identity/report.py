@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 """Version of the JSON form."""
 NOBODY, CALLED = "(nobody)", "(called a tool)"
+CALLED_TOOL = "called_tool"
+"""The verdict on an answer that says nothing because it is a call: who speaks, a later answer would have said."""
 _RESAMPLES = 2_000
 _SEED = 0  # the same figures every time
 
@@ -33,8 +35,16 @@ class Judged:
     of: str
     family: str
     judgement: Judgement
+    """Of the words of the answer."""
+    is_call: bool
+    """Whether it has no words, and calls a tool instead."""
     claimed: str
     """Whom it says it is, for the distribution."""
+
+    @property
+    def verdict(self) -> str:
+        """What the answer is."""
+        return CALLED_TOOL if self.is_call else self.judgement.verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +220,7 @@ def _arm(reading: Reading, level: str) -> Arm:
         consistent=_consistent(questions.values()),
         families=wilson(sum(map(all, by_family.values())), len(by_family)),
         claimed=dict(Counter(each.claimed for each in questions.values()).most_common()),
-        verdicts=dict(Counter(each.judgement.verdict for each in questions.values()).most_common()),
+        verdicts=dict(Counter(each.verdict for each in questions.values()).most_common()),
         late=tuple(
             _late(reading, level, turn, questions) for turn in LATER if at(reading.cases, f"turn {turn}", level)
         ),
@@ -233,8 +243,9 @@ def _judged(cases: Iterable[Case]) -> dict[str, Judged]:
         said = ", ".join(judgement.claimed)
         if judgement.verdict in ("consistent", "contradictory") and not check.is_negative:
             said = f"{check.name} and {said}" if said else check.name
-        nobody = CALLED if answer is not None and answer.calls and not (answer.text or "").strip() else NOBODY
-        found[case.of] = Judged(case.of, case.cluster, judgement, said or nobody)
+        is_call = answer is not None and bool(answer.calls) and not (answer.text or "").strip()
+        claimed = CALLED if is_call else said or NOBODY
+        found[case.of] = Judged(case.of, case.cluster, judgement, is_call, claimed)
     return found
 
 

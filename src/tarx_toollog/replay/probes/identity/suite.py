@@ -1,9 +1,9 @@
-"""Freezes the variants of the probe of identity."""
+"""Plans what the probe of identity asks."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tarx_toollog.replay.probes.cases import originals, place
+from tarx_toollog.replay.probes.cases import Planned, originals
 from tarx_toollog.replay.probes.identity.arms import PROBE, identity_variants, surroundings
 from tarx_toollog.replay.probes.identity.questions import Question
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tarx_toollog.store.log import ToolLog
 
 
-def freeze_identity(
+def plan_identity(
     log: "ToolLog",
     questions: Sequence[Question],
     tag: str | None,
@@ -19,11 +19,11 @@ def freeze_identity(
     system_prompt: str | None,
     *,
     with_tools: bool,
-) -> str:
-    """Freeze questions, and the scenarios of a suite, with the system prompt and without; return the name.
+) -> Planned:
+    """Return questions, and the scenarios of a suite, with the system prompt and without, to be frozen as a suite.
 
     Args:
-        log: The store, open for writing.
+        log: The store.
         questions: What is asked.
         tag: A suite whose steps are asked in the same arms; None for none.
         limit: At most so many scenarios of it.
@@ -47,4 +47,4 @@ def freeze_identity(
     }
     clusters = {question.id: f"identity:{question.check.family}" for question in questions}
     clusters |= {original.uid: original.cluster or original.scenario.conversation_uid for original in steps}
-    return place(log, PROBE if tag is None else f"{tag}+{PROBE}", variants, told, clusters)
+    return Planned(PROBE if tag is None else f"{tag}+{PROBE}", variants, told, clusters)

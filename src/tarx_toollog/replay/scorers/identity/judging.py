@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple
 
 from tarx_toollog.errors import ConfigError
 from tarx_toollog.replay.scorers.identity import lexicon as words
+from tarx_toollog.replay.scorers.phrases import without_thought
 
 Verdict = Literal["consistent", "no_claim", "wrong_identity", "contradictory", "unasked"]
 VERDICTS: Mapping[Verdict, str] = {
@@ -125,7 +126,7 @@ class Judgement:
 
 
 def judge_text(text: str | None, check: TextCheck) -> Judgement:
-    """Say what a text claims.
+    """Say what a text claims, beside what its speaker only thought.
 
     Example:
         >>> tarx = TextCheck("TARX", "TARX Labs")
@@ -134,11 +135,12 @@ def judge_text(text: str | None, check: TextCheck) -> Judgement:
         >>> judge_text("I am a language model trained by OpenAI.", tarx)
         Judgement(verdict='wrong_identity', claimed=('OpenAI',), missing=())
     """
-    clauses = list(_clauses(_QUOTED.sub(" … ", text or "")))
+    said = without_thought(text or "")
+    clauses = list(_clauses(_QUOTED.sub(" … ", said)))
     own = [(clause, match) for clause in clauses for match in _own(check).finditer(clause.text)]
     is_claimed = any(not clause.denies(match) for clause, match in own)
     others = _claimed(clauses, check)
-    missing = tuple(name for name, pattern in check.facts.items() if not re.search(pattern, text or "", re.IGNORECASE))
+    missing = tuple(name for name, pattern in check.facts.items() if not re.search(pattern, said, re.IGNORECASE))
     if check.is_negative:
         advertises = any(clause.is_self and not clause.denies(match) for clause, match in own)
         return Judgement("wrong_identity" if others else "unasked" if advertises else "consistent", others)

@@ -4,14 +4,17 @@ Every function takes an engine that may only read. Lists go newest first, in pag
 rows cost no more memory than a thousand. Rows are dicts with the column names of the views.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from tarx_toollog.errors import ConfigError, NothingMatchedError
-from tarx_toollog.store.filters import Filters, build_ids, conversation_ids, exchange_conditions, turn_conditions
+from tarx_toollog.store.few import among_keys, few_exchanges, within_few, within_keys
+from tarx_toollog.store.filters import Filters, exchange_conditions, turn_conditions
+from tarx_toollog.store.named import begins_with, is_called
 from tarx_toollog.store.schema import (
     BUILD_NAME,
     call_uid,
@@ -25,8 +28,7 @@ from tarx_toollog.store.schema import (
     tool_result,
     turn,
 )
-from tarx_toollog.store.types import UtcDateTime
-from tarx_toollog.store.views import V_TOOL_STATS
+from tarx_toollog.store.where import heeding
 
 Row = dict[str, Any]
 
@@ -60,32 +62,17 @@ class TurnDetail:
     steps: list[Row]
 
 
-def status(engine: sa.Engine) -> Row:
-    """Return the figures of ``v_health``, the conversations, and the first and last capture."""
-    with engine.connect() as connection:
-        figures: Row = {name: count for name, count, _ in connection.execute(sa.text("SELECT * FROM v_health"))}
-        figures["conversations"] = connection.scalar(sa.select(sa.func.count()).select_from(conversation))
-        times = connection.execute(
-            sa.select(sa.func.min(exchange.c.started_at), sa.func.max(exchange.c.started_at)).where(
-                exchange.c.run_id.is_(None)
-            )
-        ).one()
-    return figures | {"first_at": times[0], "last_at": times[1]}
-
-
 def exchanges(engine: sa.Engine, filters: Filters) -> Iterator[Row]:
-    """Yield exchanges, newest first, each with the names of its calls."""
-    left, before = filters.limit, None
-    while left is None or left > 0:
-        query = _exchange_list().where(*exchange_conditions(filters)).order_by(exchange.c.id.desc())
-        if before is not None:
-            query = query.where(exchange.c.id < before)
-        rows = _with_tools(engine, query.limit(min(left or PAGE, PAGE)))
-        if not rows:
-            return
-        before = rows[-1]["id"]
-        left = None if left is None else left - len(rows)
-        yield from rows
+    """Return exchanges, newest first, each with the names of its calls.
+
+    Raises:
+        ConfigError: The condition of the filters is wrong.
+    """
+    with _asking(engine, filters) as connection:
+        few = few_exchanges(connection, filters)
+        within = within_keys(connection, filters) if few is None else [among_keys(exchange.c.id, few)]
+    query = _exchange_list().where(*within, *exchange_conditions(filters))
+    return _pages(engine, filters, query, exchange.c.id, _with_tools)
 
 
 def newer_exchanges(engine: sa.Engine, after: int, unfinished: Sequence[int], filters: Filters) -> list[Row]:
@@ -93,10 +80,12 @@ def newer_exchanges(engine: sa.Engine, after: int, unfinished: Sequence[int], fi
 
     Open ones are returned whatever the filters say, because nobody knows yet what they will have called.
     """
-    is_new = (exchange.c.id > after) | exchange.c.id.in_(unfinished)
     meant = sa.and_(*exchange_conditions(filters)) | (exchange.c.outcome == "open")
-    query = _exchange_list().where(is_new, meant).order_by(exchange.c.id).limit(PAGE)
-    return _with_tools(engine, query)
+    # Two questions: with both conditions in one, SQLite reads the whole log each time.
+    again = _exchange_list().where(among_keys(exchange.c.id, list(unfinished)), meant).order_by(exchange.c.id)
+    new = _exchange_list().where(exchange.c.id > after, meant).order_by(exchange.c.id).limit(PAGE)
+    with _asking(engine, filters) as connection:
+        return _with_tools(connection, again) + _with_tools(connection, new)
 
 
 def exchange_detail(engine: sa.Engine, name: str) -> ExchangeDetail:
@@ -107,7 +96,7 @@ def exchange_detail(engine: sa.Engine, name: str) -> ExchangeDetail:
         ConfigError: There are several.
     """
     with engine.connect() as connection:
-        key = _one_key(connection, "exchange", exchange, exchange.c.uid.startswith(name, autoescape=True), name)
+        key = _one_key(connection, "exchange", exchange, name, begins_with(exchange.c.uid, name))
         source = exchange.outerjoin(conversation, conversation.c.id == exchange.c.conversation_id).outerjoin(
             model_build, model_build.c.id == exchange.c.model_build_id
         )
@@ -123,50 +112,51 @@ def exchange_detail(engine: sa.Engine, name: str) -> ExchangeDetail:
     return ExchangeDetail(shown, messages, answers[0] if answers else None, calls)
 
 
-def tool_stats(engine: sa.Engine, filters: Filters) -> list[Row]:
-    """Return ``v_tool_stats``, most called first; with filters, the same figures over fewer calls."""
-    conditions = {
-        "called_at >= :since": sa.bindparam("since", filters.since, UtcDateTime),
-        "called_at < :until": sa.bindparam("until", filters.until, UtcDateTime),
-        "tool IN :tools": sa.bindparam("tools", sorted(filters.tools), expanding=True),
-        "model IN :models": sa.bindparam("models", sorted(filters.models), expanding=True),
-        "outcome IN :outcomes": sa.bindparam("outcomes", sorted(filters.outcomes), expanding=True),
-        "split IN :splits": sa.bindparam("splits", sorted(filters.splits), expanding=True),
-    }
-    chosen = {text: bind for text, bind in conditions.items() if bind.value}
-    with engine.connect() as connection:
-        if filters.builds:
-            named = connection.scalars(sa.select(BUILD_NAME).where(model_build.c.id.in_(build_ids(filters)))).all()
-            chosen["build IN :builds"] = sa.bindparam("builds", list(named), expanding=True)
-        if filters.conversation:
-            uids = connection.scalars(
-                sa.select(conversation.c.uid).where(conversation.c.id.in_(conversation_ids(filters.conversation)))
-            ).all()
-            chosen["conversation_uid IN :uids"] = sa.bindparam("uids", list(uids), expanding=True)
-        calls = f"(SELECT * FROM v_tool_calls WHERE {' AND '.join(['1 = 1', *chosen])}) AS chosen"  # noqa: S608
-        # The view's own SELECT over fewer calls, so that no figure is defined twice.
-        query = sa.text(V_TOOL_STATS.select.replace("FROM v_tool_calls", f"FROM {calls}"))
-        typed = query.bindparams(*chosen.values()).columns(*map(_stat_column, V_TOOL_STATS.columns))
-        found = [dict(zip(V_TOOL_STATS.columns, row, strict=True)) for row in connection.execute(typed)]
-    found.sort(key=lambda row: (-row["calls"], row["tool"], row["model"] or "", row["build"] or ""))
-    return found[: filters.limit]
-
-
 def conversations(engine: sa.Engine, filters: Filters) -> Iterator[Row]:
-    """Yield conversations with an exchange that is meant, newest first, with their counts."""
-    meant = sa.select(exchange.c.conversation_id).where(*exchange_conditions(filters))
-    left, before = filters.limit, None
+    """Return conversations with an exchange that is meant, newest first, with their counts.
+
+    Raises:
+        ConfigError: The condition of the filters is wrong.
+    """
+    with _asking(engine, filters) as connection:
+        few = few_exchanges(connection, filters)
+    query = _conversation_list().where(*_with_exchanges(filters, few))
+    return _pages(engine, filters, query, conversation.c.id, _plain)
+
+
+def _pages(
+    engine: sa.Engine,
+    filters: Filters,
+    query: sa.Select[Any],
+    key: sa.Column[int],
+    read: Callable[[sa.Connection, sa.Select[Any]], list[Row]],
+) -> Iterator[Row]:
+    """Yield the rows of a query, the highest key first, a page at a time."""
+    left, page = filters.limit, query.order_by(key.desc())
     while left is None or left > 0:
-        query = _conversation_list().where(conversation.c.id.in_(meant)).order_by(conversation.c.id.desc())
-        if before is not None:
-            query = query.where(conversation.c.id < before)
-        with engine.connect() as connection:
-            rows = [row._asdict() for row in connection.execute(query.limit(min(left or PAGE, PAGE)))]
+        with _asking(engine, filters) as connection:
+            rows = read(connection, page.limit(min(left or PAGE, PAGE)))
         if not rows:
             return
-        before = rows[-1]["id"]
+        page = query.where(key < rows[-1]["id"]).order_by(key.desc())
         left = None if left is None else left - len(rows)
         yield from rows
+
+
+def _with_exchanges(filters: Filters, few: list[int] | None) -> list[sa.ColumnElement[bool]]:
+    """Return the conditions on ``conversation``: it has an exchange that is meant."""
+    own = exchange.c.conversation_id == conversation.c.id
+    if few is not None:
+        return [conversation.c.id.in_(sa.select(exchange.c.conversation_id).where(among_keys(exchange.c.id, few)))]
+    found: list[sa.ColumnElement[bool]] = [sa.select(exchange.c.id).where(own, *exchange_conditions(filters)).exists()]
+    # What follows from that, and is known without reading the exchanges.
+    if filters.since is not None:
+        found.append(conversation.c.last_at >= filters.since)
+    if filters.until is not None:
+        found.append(conversation.c.first_at < filters.until)
+    if filters.splits:
+        found.append(conversation.c.split.in_(sorted(filters.splits)))
+    return found
 
 
 def conversation_detail(engine: sa.Engine, name: str) -> tuple[Row, list[TurnDetail]]:
@@ -177,8 +167,8 @@ def conversation_detail(engine: sa.Engine, name: str) -> tuple[Row, list[TurnDet
         ConfigError: There are several.
     """
     with engine.connect() as connection:
-        meant = conversation.c.id.in_(conversation_ids(name))
-        key = _one_key(connection, "conversation", conversation, meant, name)
+        ways = is_called(name), begins_with(conversation.c.uid, name)
+        key = _one_key(connection, "conversation", conversation, name, *ways)
         facts = connection.execute(_conversation_list().where(conversation.c.id == key)).one()._asdict()
         turns = connection.execute(
             sa.select(turn, _TEXT.label("user_text"))
@@ -203,7 +193,8 @@ def turns_by_split(engine: sa.Engine, filters: Filters) -> dict[str, int]:
         .group_by(conversation.c.split)
         .order_by(conversation.c.split)
     )
-    with engine.connect() as connection:
+    with _asking(engine, filters) as connection:
+        query = query.where(*within_few(connection, filters))
         return {row.split: row.n for row in connection.execute(query)}
 
 
@@ -243,8 +234,8 @@ def count_steps(engine: sa.Engine, filters: Filters) -> int:
     query = sa.select(turn.c.n_steps).where(*turn_conditions(filters))
     if filters.limit is not None:
         query = query.order_by(turn.c.conversation_id, turn.c.turn_no).limit(filters.limit)
-    meant = query.subquery()
-    with engine.connect() as connection:
+    with _asking(engine, filters) as connection:
+        meant = query.where(*within_few(connection, filters)).subquery()
         return connection.scalar(sa.select(sa.func.coalesce(sa.func.sum(meant.c.n_steps), 0))) or 0
 
 
@@ -273,19 +264,25 @@ def _exchange_list() -> sa.Select[Any]:
     ).select_from(source)
 
 
-def _stat_column(name: str) -> sa.ColumnClause[Any]:
-    return sa.column(name, UtcDateTime) if name.endswith("_at") else sa.column(name)
+@contextmanager
+def _asking(engine: sa.Engine, filters: Filters) -> Iterator[sa.Connection]:
+    """Yield a connection on which the filters may be asked."""
+    with engine.connect() as connection, heeding(connection, filters.where):
+        yield connection
 
 
-def _with_tools(engine: sa.Engine, query: sa.Select[Any]) -> list[Row]:
+def _plain(connection: sa.Connection, query: sa.Select[Any]) -> list[Row]:
+    return [row._asdict() for row in connection.execute(query)]
+
+
+def _with_tools(connection: sa.Connection, query: sa.Select[Any]) -> list[Row]:
     names: dict[int, list[str]] = {}
-    with engine.connect() as connection:
-        rows = [row._asdict() for row in connection.execute(query)]
-        calls = sa.select(tool_call.c.exchange_id, tool_call.c.name).order_by(
-            tool_call.c.exchange_id, tool_call.c.choice, tool_call.c.ordinal
-        )
-        for key, name in connection.execute(calls.where(tool_call.c.exchange_id.in_([row["id"] for row in rows]))):
-            names.setdefault(key, []).append(name)
+    rows = _plain(connection, query)
+    calls = sa.select(tool_call.c.exchange_id, tool_call.c.name).order_by(
+        tool_call.c.exchange_id, tool_call.c.choice, tool_call.c.ordinal
+    )
+    for key, name in connection.execute(calls.where(tool_call.c.exchange_id.in_([row["id"] for row in rows]))):
+        names.setdefault(key, []).append(name)
     for row in rows:
         row["tools"] = " ".join(names.get(row["id"], ()))
     return rows
@@ -384,16 +381,14 @@ def _path(connection: sa.Connection, node_id: int | None, *, only_last: bool = F
     return [row._asdict() for row in connection.execute(query)]
 
 
-def _one_key(
-    connection: sa.Connection, what: str, table: sa.Table, condition: sa.ColumnElement[bool], name: str
-) -> int:
-    rows = connection.execute(
-        sa.select(table.c.id, table.c.uid).where(condition).order_by(table.c.id.desc()).limit(PAGE)
-    ).all()
-    exact = [row for row in rows if row.uid == name]
-    if len(chosen := exact or rows) == 1:
-        return int(chosen[0].id)
-    if not chosen:
+def _one_key(connection: sa.Connection, what: str, table: sa.Table, name: str, *ways: sa.ColumnElement[bool]) -> int:
+    """Return the key of the only row that a name means: by all of its id, else by the first way that finds any."""
+    query = sa.select(table.c.id, table.c.uid).order_by(table.c.uid.desc()).limit(PAGE)
+    asked = (connection.execute(query.where(way)).all() for way in (table.c.uid == name, *ways))
+    found = next(filter(None, asked), [])
+    if len(found) == 1:
+        return int(found[0].id)
+    if not found:
         raise NothingMatchedError(f"no {what} {name!r}", hint=f"`toollog {LIST_COMMAND[what]}` shows their ids")
-    shown = ", ".join(row.uid for row in chosen[:3])
-    raise ConfigError(f"{name!r} fits {len(chosen)} {what}s", hint=f"give more of the id, for example {shown}")
+    shown = ", ".join(row.uid for row in found[:3])
+    raise ConfigError(f"{name!r} fits {len(found)} {what}s", hint=f"give more of the id, for example {shown}")
