@@ -32,7 +32,7 @@ test: check wheel
 	@sh scripts/system_packages.sh
 	@$(PY) examples/local_model/launch.py --install
 	@PYTHON="$(PYTHON)" sh scripts/consumers.sh ci
-	$(PY) -m pytest -n 2 --dist loadgroup
+	$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test-trainers: $(DEV)
 	@PYTHON="$(PYTHON)" sh scripts/consumers.sh ci

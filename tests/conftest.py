@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import hypothesis
 import pytest
-from xdist.scheduler import LoadGroupScheduling  # type: ignore[import-untyped]  # it ships no types
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]  # it ships no types
 
 from tests.support.model_server import ModelServer, running_model_server
 
@@ -16,7 +16,7 @@ for _name in list(os.environ):
         del os.environ[_name]
 
 _SLOW_MACHINES = [hypothesis.HealthCheck.too_slow]
-for _profile, _examples in (("dev", 25), ("ci", 100), ("deep", 10_000)):
+for _profile, _examples in (("dev", 25), ("ci", 60), ("deep", 10_000)):
     hypothesis.settings.register_profile(
         _profile,
         max_examples=_examples,
@@ -30,27 +30,40 @@ hypothesis.settings.load_profile(
 
 
 REAL_MODEL = "tests/real_model/"
+LONG = (
+    REAL_MODEL,
+    "tests/unit/test_big_store.py",
+    "tests/unit/wire/test_torture_growth.py",
+    "tests/integration/test_replay_workers.py",
+    "tests/crash/",
+    "tests/browser/test_journey.py",
+    "tests/consumers/",
+    "tests/property/",
+    "tests/docs/",
+    "tests/bfcl_sessions/",
+)
+"""What takes longest: it comes first, so that no worker is left alone with it at the end."""
 
 
-class OneWorkerForTheModel(LoadGroupScheduling):  # type: ignore[misc]  # its base has no types
-    """Sends all tests of one folder to one worker: the model is started once, and has one slot.
+class OneWorkerForEachFile(LoadScopeScheduling):  # type: ignore[misc]  # its base has no types
+    """Sends all tests of a file to one worker, so that what they share is made once.
 
-    ``--dist loadgroup`` would do that with ``xdist_group`` marks, but pytest-xdist 3.8 loses them under
-    pytest 9.2 (it writes ``item._nodeid``, which is no longer read). The folder works with every version.
+    All tests of the model's folder go to one worker, too: the model is started once, and has one slot.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return REAL_MODEL if nodeid.startswith(REAL_MODEL) else str(super()._split_scope(nodeid))
+        return REAL_MODEL if nodeid.startswith(REAL_MODEL) else nodeid.split("::", 1)[0]
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadGroupScheduling | None:
-    """Schedule with the class above when pytest runs with ``--dist loadgroup``."""
-    return OneWorkerForTheModel(config, log) if config.getvalue("dist") == "loadgroup" else None
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling | None:
+    """Schedule with the class above when pytest runs with ``--dist loadfile``."""
+    return OneWorkerForEachFile(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that use the model, and see that they are where one worker gets them all."""
+    """Put long tests first; mark those that use the model, and see that they are where one worker gets them all."""
+    items.sort(key=lambda item: next((place for place, long in enumerate(LONG) if item.nodeid.startswith(long)), 99))
     for item in items:
         if "model_server" in getattr(item, "fixturenames", ()):
             item.add_marker("real_model")

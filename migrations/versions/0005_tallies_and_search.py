@@ -124,6 +124,20 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_latency_tally_day"), ["day"], unique=False)
 
     op.create_table(
+        "toolset_tally",
+        sa.Column("id", sa.Integer(), nullable=False, comment="Internal key."),
+        sa.Column("day", sa.String(length=10), nullable=False, comment="Day (UTC), as YYYY-MM-DD."),
+        sa.Column("toolset_id", sa.Integer(), nullable=True, comment="Toolset that was offered; NULL: none."),
+        sa.Column("n_exchanges", sa.Integer(), nullable=False, comment="Exchanges that offered it."),
+        sa.Column("first_at", sa.DateTime(timezone=True), nullable=False, comment="The first of them."),
+        sa.Column("last_at", sa.DateTime(timezone=True), nullable=False, comment="The latest."),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_toolset_tally")),
+        comment="Exchanges of a day by the tools that they offered. Derived.",
+    )
+    with op.batch_alter_table("toolset_tally", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_toolset_tally_day"), ["day"], unique=False)
+
+    op.create_table(
         "tally_change",
         sa.Column("day", sa.String(length=10), nullable=False, comment="Day (UTC) whose tallies do not hold any more."),
         sa.Column(
@@ -172,6 +186,7 @@ def upgrade() -> None:
         )
     with op.batch_alter_table("tool_call", schema=None) as batch_op:
         batch_op.create_index("ix_tool_call_name", ["name", "id"], unique=False)
+        batch_op.create_index("ix_tool_call_step_no", ["step_no", "id"], unique=False)
     with op.batch_alter_table("turn", schema=None) as batch_op:
         batch_op.create_index("ix_turn_signature", ["signature", "started_at"], unique=False)
     condition = sa.text("params IS NULL")
@@ -257,8 +272,9 @@ def downgrade() -> None:
         batch_op.drop_index("ix_turn_signature")
     op.drop_index("ix_exchange_unreadable", "exchange")
     with op.batch_alter_table("tool_call", schema=None) as batch_op:
+        batch_op.drop_index("ix_tool_call_step_no")
         batch_op.drop_index("ix_tool_call_name")
     with op.batch_alter_table("message", schema=None) as batch_op:
         batch_op.drop_column("first_exchange_id")
-    for table in ("tally_change", "latency_tally", "turn_tally", "exchange_tally", "call_tally"):
+    for table in ("tally_change", "toolset_tally", "latency_tally", "turn_tally", "exchange_tally", "call_tally"):
         op.drop_table(table)

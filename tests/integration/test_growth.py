@@ -5,7 +5,7 @@ import pytest
 from bench.growth import chain
 
 
-@pytest.mark.parametrize(("length", "most_bytes"), [(100, 300_000), (400, 850_000)])
+@pytest.mark.parametrize(("length", "most_bytes"), [(50, 200_000), (200, 500_000)])
 def test_a_chain_is_kept_once_and_every_request_of_it_is_made_anew(length: int, most_bytes: int) -> None:
     figures = chain(length)
 

@@ -21,7 +21,7 @@ from tests.unit.cli.samples import run
 from tests.unit.replay.support import Json, calling, fake_model, last_user, results_since
 
 if TYPE_CHECKING:
-    from tarx_toollog.replay.running.tally import Progress
+    from tarx_toollog.replay.running.headway import Progress
 
 KEY = "s3cret-kEy-0123456789"
 

@@ -16,9 +16,9 @@ import pytest
 from tarx_toollog.errors import ConfigError, EndpointError
 from tarx_toollog.replay.reports.gate import gate_run
 from tarx_toollog.replay.reports.report import build_report
+from tarx_toollog.replay.running.headway import Progress
 from tarx_toollog.replay.running.runner import RunRequest, replay, replay_async
 from tarx_toollog.replay.running.server import Pace
-from tarx_toollog.replay.running.tally import Progress
 from tarx_toollog.replay.running.work import is_gone, this_worker
 from tarx_toollog.store.log import ToolLog
 from tarx_toollog.store.replays import LOST, Replays
@@ -36,7 +36,7 @@ WORDS = (
 )  # fmt: skip
 """Turns that have nothing to do with each other; ``scripted`` is wrong in all but the last three. In any order, nine of
 them tell that 90 % are not right."""
-KILLS = 10
+KILLS = 6
 SLOW_S = 0.02
 TRIALS = "SELECT COUNT(*) FROM trial WHERE run_id = (SELECT id FROM run WHERE name = 'r')"
 

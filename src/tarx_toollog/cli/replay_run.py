@@ -24,8 +24,8 @@ from tarx_toollog.replay.running.server import Pace
 from tarx_toollog.store.replays import CLOSED_LOOP, TEACHER_FORCED, Replays
 
 if TYPE_CHECKING:
+    from tarx_toollog.replay.running.headway import Progress as RunProgress
     from tarx_toollog.replay.running.runner import RunRequest
-    from tarx_toollog.replay.running.tally import Progress as RunProgress
     from tarx_toollog.replay.running.work import Estimate
     from tarx_toollog.replay.turns.course import LoopOptions
 

@@ -65,5 +65,5 @@ def show(app: App, name: str, filters: Filters, output: Output) -> None:
     toollog tools show tarx_remember --since 7d --json
     """
     with app.log() as log:
-        found = tool_detail(log.engine, name, filters, offered=True)
+        found = tool_detail(log.engine, name, filters)
     emit_object(tool_object(found), tool_text(found), output)

@@ -99,7 +99,7 @@ class Choices:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class RunCounts:
     """How far a run is, for a list of runs."""
 
     trials: int = 0
@@ -207,7 +207,7 @@ class ReplaySteps(LogTables):
         with self._read() as connection:
             return int(connection.execute(query).scalar_one())
 
-    def tallies(self) -> dict[int, Tally]:
+    def counts(self) -> dict[int, RunCounts]:
         """Return how far each run is, by its key. In a closed loop turns have verdicts, elsewhere steps have."""
         given = sa.case((score.c.scorer.in_(_VERDICTS), score.c.value))
         query = (
@@ -222,7 +222,7 @@ class ReplaySteps(LogTables):
             .group_by(trial.c.run_id)
         )
         with self._read() as connection:
-            return {key: Tally(*counts) for key, *counts in connection.execute(query)}
+            return {key: RunCounts(*counts) for key, *counts in connection.execute(query)}
 
 
 def _with_tool(connection: sa.Connection, ids: Sequence[int], tool: str, limit: int) -> list[int]:

@@ -25,13 +25,14 @@ from tarx_toollog.store.schema import (
     tally_change,
     tool_call,
     tool_result,
+    toolset_tally,
     turn,
     turn_tally,
 )
 from tarx_toollog.store.types import UtcDateTime
 
 Row = dict[str, Any]
-Kind = Literal["calls", "exchanges", "turns", "latencies"]
+Kind = Literal["calls", "exchanges", "turns", "latencies", "toolsets"]
 
 RATIO = 1.15
 """Between the ends of a bucket of durations: a percentile is off by less than that."""
@@ -351,6 +352,16 @@ def _latencies() -> Sequence[sa.Select[Any]]:
     return made
 
 
+@cache
+def _toolsets() -> Sequence[sa.Select[Any]]:
+    columns = {
+        "n_exchanges": sa.func.count(),
+        "first_at": sa.func.min(exchange.c.started_at, type_=UtcDateTime),
+        "last_at": sa.func.max(exchange.c.started_at, type_=UtcDateTime),
+    }
+    return (_grouped(("toolset_id",), (exchange.c.toolset_id,), columns, exchange, _IS_LIVE),)
+
+
 def _grouped(
     names: Sequence[str],
     by: Sequence[sa.ColumnElement[Any]],
@@ -377,4 +388,5 @@ def _kinds() -> Mapping[Kind, _Tally]:
         "exchanges": _Tally(exchange_tally, _exchanges, ("model", "model_build_id", "outcome", "fill")),
         "turns": _Tally(turn_tally, _turns, ("model_build_id", "chain_length", "status")),
         "latencies": _Tally(latency_tally, _latencies, ("what", "name", "model_build_id", "bucket")),
+        "toolsets": _Tally(toolset_tally, _toolsets, ("toolset_id",), highest=("last_at",), lowest=("first_at",)),
     }

@@ -4,7 +4,7 @@ from tarx_toollog.cli import progress
 from tarx_toollog.cli.app import App
 from tarx_toollog.cli.progress import Progress
 from tarx_toollog.cli.replay_run import run_progress
-from tarx_toollog.replay.running.tally import Progress as RunProgress
+from tarx_toollog.replay.running.headway import Progress as RunProgress
 from tarx_toollog.replay.statistics.proportion import wilson
 
 

@@ -23,6 +23,7 @@ KINDS = {
     "exchanges": ("day", "outcome", "fill"),
     "turns": ("day", "chain_length", "status"),
     "latencies": ("what", "name", "bucket"),
+    "toolsets": ("day", "toolset_id"),
 }
 
 
@@ -98,6 +99,7 @@ CHANGES = {
     "a result goes": sa.delete(tool_result).where(tool_result.c.id == 1),
     "a call moves to another step": sa.update(tool_call).where(tool_call.c.id == 1).values(step_no=7),
     "an exchange ends otherwise": sa.update(exchange).where(exchange.c.id == 1).values(outcome="timeout"),
+    "an exchange offered nothing": sa.update(exchange).where(exchange.c.id == 1).values(toolset_id=None),
     "the context becomes known": sa.update(exchange).values(ctx_limit=10, input_tokens=4),
     "a turn goes": sa.delete(turn).where(turn.c.conversation_id == 1),
     "a turn moves to another day": sa.update(turn)

@@ -32,7 +32,7 @@ def seconds(raw: RawExchange) -> float:
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
 def test_the_time_to_decode_grows_in_step_with_the_bytes(shape: Shape) -> None:
     """Four times the bytes take four times the time; where the time is quadratic, they take sixteen times."""
-    size = MIB // 2
+    size = MIB // 4
     if seconds(shape.build(size)) < FAST:
         size *= 4
     small, large = shape.build(size), shape.build(4 * size)

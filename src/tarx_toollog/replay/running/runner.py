@@ -16,11 +16,11 @@ from tarx_toollog.errors import ConfigError, EndpointError
 from tarx_toollog.replay.overlay import accepted_overlay
 from tarx_toollog.replay.running.asking import Overrides
 from tarx_toollog.replay.running.endpoint import Endpoint, Patience, api_key_from, open_endpoint
+from tarx_toollog.replay.running.headway import Headway, Listener
 from tarx_toollog.replay.running.prompts import PromptCheck
 from tarx_toollog.replay.running.recorded import RECORDED
 from tarx_toollog.replay.running.server import Pace, described, facts_for, paced, requests_at_a_time, require_same
 from tarx_toollog.replay.running.station import Station
-from tarx_toollog.replay.running.tally import Listener, Tally
 from tarx_toollog.replay.running.work import Estimate, estimate, is_gone, units_of
 from tarx_toollog.replay.running.worker import Crew, Notify
 from tarx_toollog.replay.scenario import Scenario
@@ -269,9 +269,9 @@ async def _work(
     if not work.workers(run.id):  # who works on it has made them, and takes them away while we would look
         work.plan(run.id, units, closed_loop=run.mode == CLOSED_LOOP)
     try:
-        tally = Tally(log, run, scenarios, units, listener)
+        headway = Headway(log, run, scenarios, units, listener)
         stations = _stations(run, request, servers, tell)
-        await Crew(log, run, scenarios, stations, tally, tell, whole_scenarios=_pace_of(run) is Pace.FAST).work()
+        await Crew(log, run, scenarios, stations, headway, tell, whole_scenarios=_pace_of(run) is Pace.FAST).work()
         if accepted_overlay(log, run.tag).n_answers:  # also since the run began: its first answers do not know of it
             score_run(log, run.name)
     except BaseException:

@@ -19,8 +19,8 @@ from tarx_toollog.model import Exchange
 from tarx_toollog.replay.reports.chains import TURN_VERDICT, VERDICT
 from tarx_toollog.replay.running.asking import Judged, Verdict
 from tarx_toollog.replay.running.closed_loop import ask_turn
+from tarx_toollog.replay.running.headway import Headway
 from tarx_toollog.replay.running.station import Answered, Station
-from tarx_toollog.replay.running.tally import Tally
 from tarx_toollog.replay.running.work import Known, is_gone, this_worker
 from tarx_toollog.replay.scenario import ScenarioStep
 from tarx_toollog.replay.scoring import judge_trials
@@ -87,7 +87,7 @@ class Crew:
         run: The run.
         scenarios: Its scenarios.
         stations: Its endpoints.
-        tally: Counts.
+        headway: Counts.
         notify: Is told what a person should know.
         whole_scenarios: Whether the steps of a scenario are asked at one place, one after the other.
     """
@@ -98,7 +98,7 @@ class Crew:
         run: RunRow,
         scenarios: Known,
         stations: Sequence[Station],
-        tally: Tally,
+        headway: Headway,
         notify: Notify,
         *,
         whole_scenarios: bool,
@@ -109,7 +109,7 @@ class Crew:
         self._run = run
         self._worker = this_worker()
         self._stations = stations
-        self._tally = tally
+        self._headway = headway
         self._notify = notify
         self._whole_scenarios = whole_scenarios
         self._loop = LoopOptions.from_json(run.params) if run.mode == CLOSED_LOOP else LoopOptions()
@@ -146,7 +146,7 @@ class Crew:
             self._units.renew(self._run.id, self._worker)
 
     async def _serve(self, station: Station) -> None:
-        while not station.is_lost and not self._tally.is_decided:
+        while not station.is_lost and not self._headway.is_decided:
             units = self._units.claim(self._run.id, self._worker, whole_scenario=self._whole_scenarios)
             if units:
                 await self._ask_each(station, units)
@@ -160,12 +160,12 @@ class Crew:
             self._units.release(self._run.id, dead)
         elif workers:
             await asyncio.sleep(_LOOK_EVERY_S)
-            self._tally.look()
+            self._headway.look()
         return bool(workers)
 
     async def _ask_each(self, station: Station, units: Sequence[Unit]) -> None:
         for number, unit in enumerate(units):
-            if station.is_lost or self._tally.is_decided:
+            if station.is_lost or self._headway.is_decided:
                 self._units.free(left.id for left in units[number:])
                 return
             answered = await (self._turn if unit.key.step_no == WHOLE_TURN else self._step)(station, unit)
@@ -212,12 +212,12 @@ class Crew:
 
     def _count(self, unit: Unit, verdict: "_Verdict", asked: Sequence[Answered], *, is_new: bool) -> None:
         if not is_new:
-            self._tally.look()  # another process was faster
+            self._headway.look()  # another process was faster
         elif _TRIAL_STATUS[asked[-1].verdict] == "infra_error":
-            self._tally.add_lost(unit.key)
+            self._headway.add_lost(unit.key)
         else:
             tokens = sum(_output_tokens(answered.exchange) for answered in asked)
-            self._tally.add(unit.key, is_right=verdict.is_right, output_tokens=tokens)
+            self._headway.add(unit.key, is_right=verdict.is_right, output_tokens=tokens)
 
     def _trial(self, unit: Unit, step_no: int, answered: Answered) -> NewTrial:
         exchange, error = answered.exchange, answered.error

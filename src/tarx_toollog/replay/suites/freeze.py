@@ -116,7 +116,7 @@ class Turn:
 
 
 @dataclass(slots=True)
-class _Tally:
+class _Read:
     """What is known of the turns that were read; the scenarios themselves only where all of them are taken."""
 
     keeps: bool
@@ -135,7 +135,7 @@ class _Tally:
         """Put all that can be asked, or could be with a label, into strata."""
         return strata((facts for facts in self.facts if facts.hash is not None or facts.needs_label), sample)
 
-    def read(self, turns: Iterable[Turn]) -> "_Tally":
+    def read(self, turns: Iterable[Turn]) -> "_Read":
         """Take note of turns."""
         for turn in turns:
             self._add(turn)
@@ -170,23 +170,23 @@ def build(
     """
     meant = replace(filters or Filters(), splits=(filters and filters.splits) or TESTED)
     kept_for = _kept_for(log, meant)
-    tally = _Tally(keeps=sample is None).read(read_turns(log, meant, rules))
-    if not tally.facts:
+    read = _Read(keeps=sample is None).read(read_turns(log, meant, rules))
+    if not read.facts:
         raise _nothing(meant.splits, kept_for)
-    groups = tally.strata(sample)
+    groups = read.strata(sample)
     place = {digest: group for group in groups for digest in group.drawn}
-    scenarios = tally.scenarios if sample is None else _drawn(log, meant, rules, place)
+    scenarios = read.scenarios if sample is None else _drawn(log, meant, rules, place)
     report = BuildReport(
         tag=tag,
-        turns=len(tally.facts),
+        turns=len(read.facts),
         taken=len(scenarios),
-        equal=tally.equal,
+        equal=read.equal,
         steps=sum(len(scenario.steps) for scenario in scenarios.values()),
         sample=sample,
         filters=meant.as_json(),
         kept_for=kept_for,
-        skipped=dict(tally.skipped.most_common()),
-        omitted=dict(tally.omitted.most_common()),
+        skipped=dict(read.skipped.most_common()),
+        omitted=dict(read.omitted.most_common()),
         tiers=tier_counts(scenarios.values()),
         strata=tuple(groups),
         lint=lint(scenarios.values()),

@@ -8,7 +8,7 @@ full, and the next one goes on from there.
 Days are of the moment when the exchange began (UTC); within a day the latest that was stored comes first.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, NamedTuple
@@ -29,7 +29,7 @@ from tarx_toollog.store.where import heeding
 _LOOKED_AT = 30_000
 """Calls that may be looked at for one page before it ends: a tenth of a second."""
 _FEW = 5_000
-"""Calls of some tools that are looked at all together, whatever their days."""
+"""Calls of some tools, or at one depth, that are looked at all together, whatever their days."""
 _CUT = 200
 """Characters of arguments and results in a list."""
 _IS_ERROR = tr.c.is_error.is_(sa.true())
@@ -224,11 +224,19 @@ def _places(
             if count := KINDS[kind].count(row):
                 days.setdefault(row["day"], {})[row["tool"]] = row["n_calls"]
                 total += count
-        if sum(sum(calls.values()) for calls in days.values()) <= _FEW:
-            tools = {tool for calls in days.values() for tool in calls}
-            return _all_of(connection, [tc.c.name.in_(sorted(tools)), *conditions], after, size)
+        tools = {tool for calls in days.values() for tool in calls}
+        if _are_few(connection, tools, depth):
+            name = tc.c.name if depth is None else tc.c.name + ""  # the index of depths finds fewer
+            return _all_of(connection, [name.in_(sorted(tools)), *conditions], after, size)
         found = _by_days(connection, days, conditions, after, size, bounds)
     return found._replace(total=total if is_tallied(filters) and period == period_of(filters) else None)
+
+
+def _are_few(connection: sa.Connection, tools: Collection[str], depth: int | None) -> bool:
+    """Say whether an index leads to few calls, whatever their days: those of the tools, or those at a depth."""
+    where: dict[str, Collection[Any]] = {"tool": tools} if depth is None else {"step_no": [depth]}
+    n_calls: int = sum(row["n_calls"] for row in tallied(connection, "calls", ("tool",), where=where))
+    return n_calls <= _FEW
 
 
 def _all_of(

@@ -29,7 +29,7 @@ from tarx_toollog.store.answers.tools import (
     tool_totals,
 )
 from tarx_toollog.store.filters import Filters
-from tarx_toollog.store.schema import exchange, tool_call, tool_definition, toolset_item
+from tarx_toollog.store.schema import tool_call, tool_definition, toolset_item
 from tarx_toollog.store.tallies import Row, tallied
 from tarx_toollog.store.types import among
 
@@ -37,8 +37,7 @@ SAMPLE = 2_000
 """Calls whose arguments are read."""
 _SAMPLE_SIZE = 4_000_000  # characters of arguments: some tools write whole files
 _VERSIONS = 20
-_COUNTED_AT_ONCE = 100_000
-"""Exchanges that are looked through in less than a tenth of a second."""
+_NO_EXCHANGES = {"n_exchanges": 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +57,8 @@ class Version:
     """What is not as in the version before."""
     calls: int
     """Of the latest calls that were read."""
-    n_exchanges: int | None
-    """Exchanges that offered it; None: not counted."""
+    n_exchanges: int
+    """Exchanges that offered it."""
     first_at: datetime | None
     last_at: datetime | None
 
@@ -85,14 +84,13 @@ class ToolDetail:
     failures: Failures
 
 
-def tool_detail(engine: sa.Engine, name: str, filters: Filters, *, offered: bool = False) -> ToolDetail:
+def tool_detail(engine: sa.Engine, name: str, filters: Filters) -> ToolDetail:
     """Return what is known of a tool.
 
     Args:
         engine: May only read.
         name: The tool.
         filters: Which calls; its tools do not matter.
-        offered: Whether to count in how many exchanges each version was offered, however many exchanges there are.
 
     Raises:
         NothingMatchedError: It was never offered, and never called.
@@ -113,7 +111,7 @@ def tool_detail(engine: sa.Engine, name: str, filters: Filters, *, offered: bool
             days=_days(connection, filters) if is_tallied(filters) else [],
             latency=percentiles(latency_buckets(connection, filters).get(name, {})),
             n_versions=len(definitions),
-            versions=_versions(connection, definitions, Counter(row.tool_definition_id for row in sample), offered),
+            versions=_versions(connection, definitions, Counter(row.tool_definition_id for row in sample)),
             n_read=len(read),
             arguments=argument_uses(read),
             failures=tool_failures(connection, latest),
@@ -135,16 +133,12 @@ def _definitions(connection: sa.Connection, name: str) -> Sequence[sa.Row[Any]]:
     return connection.execute(query).all()
 
 
-def _versions(
-    connection: sa.Connection, definitions: Sequence[sa.Row[Any]], calls: Mapping[int, int], offered: bool
-) -> list[Version]:
+def _versions(connection: sa.Connection, definitions: Sequence[sa.Row[Any]], calls: Mapping[int, int]) -> list[Version]:
     """Return the latest versions, the latest first."""
     first = max(0, len(definitions) - _VERSIONS)
     shown = definitions[first:]
-    last_key = connection.scalar(sa.select(sa.func.max(exchange.c.id))) or 0
-    seen = _offers(connection, [row.id for row in shown]) if offered or last_key <= _COUNTED_AT_ONCE else None
+    seen = _offers(connection, [row.id for row in shown])
     never: dict[str, Any] = {"n_exchanges": 0, "first_at": None, "last_at": None}
-    unknown = never | {"n_exchanges": None}
     found = [
         Version(
             number=number,
@@ -155,7 +149,7 @@ def _versions(
             parameters=parameters(row.parameters),
             changes=changes(definitions[number - 2].raw, row.raw) if number > 1 else (),
             calls=calls.get(row.id, 0),
-            **(unknown if seen is None else seen.get(row.id, never)),
+            **seen.get(row.id, never),
         )
         for number, row in enumerate(shown, first + 1)
     ]
@@ -170,26 +164,15 @@ def _offers(connection: sa.Connection, definition_ids: Sequence[int]) -> dict[in
         .where(among(toolset_item.c.tool_definition_id, sa.bindparam("ids", type_=sa.Text))),
         {"ids": json.dumps(list(definition_ids))},
     ).all()
-    query = (
-        sa.select(
-            exchange.c.toolset_id,
-            sa.func.count().label("n_exchanges"),
-            sa.func.min(exchange.c.started_at).label("first_at"),
-            sa.func.max(exchange.c.started_at).label("last_at"),
-        )
-        .where(exchange.c.run_id.is_(None), among(exchange.c.toolset_id, sa.bindparam("ids", type_=sa.Text)))
-        .group_by(exchange.c.toolset_id)
-    )
-    wanted = {"ids": json.dumps(sorted({row.toolset_id for row in items}))}
-    toolsets = {row.toolset_id: row for row in connection.execute(query, wanted)}
+    toolsets = {row["toolset_id"]: row for row in tallied(connection, "toolsets", ("toolset_id",))}
     found: dict[int, dict[str, Any]] = {}
     for toolset_id, definition_id in items:
         if (row := toolsets.get(toolset_id)) is None:
             continue
-        known = found.setdefault(definition_id, {"n_exchanges": 0, "first_at": row.first_at, "last_at": row.last_at})
-        known["n_exchanges"] += row.n_exchanges
-        known["first_at"] = min(known["first_at"], row.first_at)
-        known["last_at"] = max(known["last_at"], row.last_at)
+        known = found.setdefault(definition_id, {name: row[name] for name in ("first_at", "last_at")} | _NO_EXCHANGES)
+        known["n_exchanges"] += row["n_exchanges"]
+        known["first_at"] = min(known["first_at"], row["first_at"])
+        known["last_at"] = max(known["last_at"], row["last_at"])
     return found
 
 

@@ -9,7 +9,8 @@ Five kinds of tables:
   ``model_build``, ``chat_template``.
 * *what is made of them*: ``suite``, ``scenario``, ``run``, ``work_unit``, ``trial``, ``score``, ``dataset_build``,
   ``dataset_example``.
-* *tallies*, derived: ``call_tally``, ``exchange_tally``, ``turn_tally``, ``latency_tally``, ``tally_change``.
+* *tallies*, derived: ``call_tally``, ``exchange_tally``, ``turn_tally``, ``latency_tally``, ``toolset_tally``,
+  ``tally_change``.
 * *people and housekeeping*: ``label``, ``redaction``, ``gap``, ``writer``, ``store_meta``.
 
 Integer keys stay inside one file; a ``uid`` (UUIDv7) is what exports and other programs may refer to.
@@ -40,6 +41,7 @@ from tarx_toollog.store.schema.tallies import (
     exchange_tally,
     latency_tally,
     tally_change,
+    toolset_tally,
     turn_tally,
 )
 from tarx_toollog.store.schema.triggers import create_triggers, drop_triggers
@@ -86,6 +88,7 @@ __all__ = [
     "tool_result",
     "toolset",
     "toolset_item",
+    "toolset_tally",
     "trial",
     "turn",
     "turn_tally",

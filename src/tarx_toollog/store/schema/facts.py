@@ -281,6 +281,7 @@ tool_call = sa.Table(
     sa.Index("ix_tool_call_exchange_id", "exchange_id"),
     sa.Index("ix_tool_call_conversation_id", "conversation_id"),
     sa.Index("ix_tool_call_name", "name", "id"),
+    sa.Index("ix_tool_call_step_no", "step_no", "id"),
     comment="One tool call of a model's answer, with its verdicts. Invalid calls are rows like any other.",
 )
 

@@ -101,6 +101,18 @@ latency_tally = sa.Table(
     comment="How long tools and answers of a day took, in buckets. Derived.",
 )
 
+toolset_tally = sa.Table(
+    "toolset_tally",
+    metadata,
+    id_column(),
+    _day(),
+    sa.Column("toolset_id", sa.Integer, comment="Toolset that was offered; NULL: none."),
+    _count("n_exchanges", "Exchanges that offered it."),
+    sa.Column("first_at", UtcDateTime, nullable=False, comment="The first of them."),
+    sa.Column("last_at", UtcDateTime, nullable=False, comment="The latest."),
+    comment="Exchanges of a day by the tools that they offered. Derived.",
+)
+
 tally_change = sa.Table(
     "tally_change",
     metadata,
@@ -115,4 +127,4 @@ tally_change = sa.Table(
     comment="Days that have changed since they were counted.",
 )
 
-TALLIES = (call_tally, exchange_tally, turn_tally, latency_tally)
+TALLIES = (call_tally, exchange_tally, turn_tally, latency_tally, toolset_tally)

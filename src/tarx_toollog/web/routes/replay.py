@@ -19,7 +19,7 @@ from tarx_toollog.replay.reports.text_report import p_text, scorer_shares, tier_
 from tarx_toollog.replay.scenario import Scenario
 from tarx_toollog.replay.scorers.findings import CODES
 from tarx_toollog.store.log import ToolLog
-from tarx_toollog.store.replay_steps import STATES, WRONG, Choices, ReplaySteps, StepFilter, Tally, TrialLine
+from tarx_toollog.store.replay_steps import STATES, WRONG, Choices, ReplaySteps, RunCounts, StepFilter, TrialLine
 from tarx_toollog.store.replays import AGAIN, Replays, RunRow
 from tarx_toollog.store.suites import Suites
 from tarx_toollog.web.kept import Kept
@@ -74,7 +74,7 @@ def suites(request: Request, log: Log) -> HTMLResponse:
     runs = Replays(log).runs()
     tags = [{**row, "suite": known.suite(row["tag"])} for row in known.tags()]
     return render(
-        request, "replay/suites.html", tags=tags, runs=runs, tallies=ReplaySteps(log).tallies(), untried=Tally()
+        request, "replay/suites.html", tags=tags, runs=runs, counts=ReplaySteps(log).counts(), untried=RunCounts()
     )
 
 

@@ -46,12 +46,10 @@ def tools(request: Request, log: Log, chosen: OfLog, sort: str = "calls") -> HTM
 
 
 @router.get("/one")
-def tool(
-    request: Request, log: Log, chosen: OfLog, name: Annotated[str, Query()], offered: bool = False
-) -> HTMLResponse:
+def tool(request: Request, log: Log, chosen: OfLog, name: Annotated[str, Query()]) -> HTMLResponse:
     """Return the page of a tool."""
     query = {key: value for key, value in chosen.query.items() if key != "tool"}
-    found = tool_detail(log.engine, name, _in_whole_days(chosen.filters), offered=offered)
+    found = tool_detail(log.engine, name, _in_whole_days(chosen.filters))
     return render(
         request,
         "tool.html",

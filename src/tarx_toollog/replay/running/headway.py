@@ -34,7 +34,7 @@ class Progress:
 Listener = Callable[[Progress], None]
 
 
-class Tally:
+class Headway:
     """Counts the units of one run.
 
     Args:
