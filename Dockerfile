@@ -12,7 +12,8 @@ RUN pip install --no-cache-dir '.[postgres]' && rm -rf /src \
 USER toollog
 WORKDIR /data
 VOLUME /data
-# Inside a container the proxy has to listen on all addresses; publish the port on 127.0.0.1 only.
+# Inside a container the proxy has to listen on all addresses, so clients need a token; publish the port on 127.0.0.1
+# only, since what goes over it is not encrypted.
 ENV TOOLLOG_DATABASE=/data/toollog.db TOOLLOG_HOST=0.0.0.0
 EXPOSE 11450
 ENTRYPOINT ["toollog"]

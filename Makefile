@@ -7,7 +7,7 @@ PY := $(VENV)/bin/python
 DEV := $(VENV)/.installed-dev
 DEMO := $(VENV)/.installed-demo
 
-.PHONY: help venv demo test test-trainers check wheel fix docs bench bench-requant fuzz clean
+.PHONY: help venv demo test test-trainers check wheel fix docs bench bench-requant soak fuzz clean
 
 help:
 	@echo "make demo    a real model, a Workbench that calls tools, and what toollog makes of it"
@@ -18,6 +18,7 @@ help:
 	@echo "make docs    generate the generated docs"
 	@echo "make bench   measure"
 	@echo "make bench-requant  does the re-quantized fine-tune beat the base? (installs 1.5 GB)"
+	@echo "make soak    load and random faults for SOAK_SECONDS (default 600), and what was lost (nothing)"
 	@echo "make fuzz    look for inputs that break the decoder (FUZZ_SECONDS for each target, default 60)"
 	@echo "make venv    only install into .venv"
 	@echo "make clean   remove what was generated (not .venv)"
@@ -61,6 +62,9 @@ bench: $(DEV)
 
 bench-requant: $(DEV)
 	@PYTHON="$(PYTHON)" bash scripts/requant.sh
+
+soak: $(DEV)
+	$(PY) -m bench.soak --seconds $(or $(SOAK_SECONDS),600)
 
 # atheris is a wheel for Linux on x86-64 only; where it cannot be had, fuzz says what to do instead.
 fuzz: $(DEV)

@@ -13,6 +13,7 @@ from typing import Any
 from bench import (
     analysts,
     capture,
+    copy,
     decode,
     export,
     growth,
@@ -28,6 +29,7 @@ from bench import (
 BENCHES = {
     "analysts": analysts.measure,
     "capture": capture.measure,
+    "copy": copy.measure,
     "decode": decode.measure,
     "export": export.measure,
     "ingest": ingest.measure,
@@ -39,7 +41,7 @@ BENCHES = {
     "replay": replay.measure,
     "torture": torture.measure,
 }
-LONG = frozenset({"analysts", "decode", "export", "near", "replay"})
+LONG = frozenset({"analysts", "copy", "decode", "export", "near", "replay"})
 """Run only when named: they take minutes, or need what is not installed for the others."""
 RESULTS = Path(__file__).parent / "results"
 

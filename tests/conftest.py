@@ -36,6 +36,7 @@ LONG = (
     "tests/unit/wire/test_torture_growth.py",
     "tests/integration/test_replay_workers.py",
     "tests/crash/",
+    "tests/faults/",
     "tests/browser/test_journey.py",
     "tests/consumers/",
     "tests/property/",

@@ -184,6 +184,23 @@ def upgrade() -> None:
                 comment="The exchange of live traffic that brought it first; NULL: only a replay had it.",
             )
         )
+    with op.batch_alter_table("exchange", schema=None) as batch_op:
+        batch_op.add_column(
+            sa.Column(
+                "client_kind",
+                sa.String(length=8),
+                nullable=True,
+                comment="browser or program; NULL for what a tap saw going out.",
+            )
+        )
+        batch_op.add_column(
+            sa.Column(
+                "client_origin",
+                sa.Text(),
+                nullable=True,
+                comment="Site for whose page a browser sent it (Origin header).",
+            )
+        )
     with op.batch_alter_table("tool_call", schema=None) as batch_op:
         batch_op.create_index("ix_tool_call_name", ["name", "id"], unique=False)
         batch_op.create_index("ix_tool_call_step_no", ["step_no", "id"], unique=False)
@@ -191,6 +208,14 @@ def upgrade() -> None:
         batch_op.create_index("ix_turn_signature", ["signature", "started_at"], unique=False)
     condition = sa.text("params IS NULL")
     op.create_index("ix_exchange_unreadable", "exchange", ["id"], sqlite_where=condition, postgresql_where=condition)
+    condition = sa.text("origin <> 'native'")
+    op.create_index(
+        "ix_tool_call_not_native",
+        "tool_call",
+        ["exchange_id", "choice"],
+        sqlite_where=condition,
+        postgresql_where=condition,
+    )
     _make_search_index()
     _note_all_days()
     _credit_messages()
@@ -271,10 +296,13 @@ def downgrade() -> None:
     with op.batch_alter_table("turn", schema=None) as batch_op:
         batch_op.drop_index("ix_turn_signature")
     op.drop_index("ix_exchange_unreadable", "exchange")
+    op.drop_index("ix_tool_call_not_native", "tool_call")
     with op.batch_alter_table("tool_call", schema=None) as batch_op:
         batch_op.drop_index("ix_tool_call_step_no")
         batch_op.drop_index("ix_tool_call_name")
     with op.batch_alter_table("message", schema=None) as batch_op:
         batch_op.drop_column("first_exchange_id")
+    for column in ("client_origin", "client_kind"):
+        op.drop_column("exchange", column)  # not in a batch, which would make the table anew, and drop others with it
     for table in ("tally_change", "toolset_tally", "latency_tally", "turn_tally", "exchange_tally", "call_tally"):
         op.drop_table(table)

@@ -6,9 +6,12 @@ finds the database of a running Workbench without any flag.
 """
 
 import os
+import re
 import sys
 import tomllib
 from collections.abc import Mapping
+from hashlib import blake2b
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +21,9 @@ from tarx_toollog.errors import ConfigError
 
 ENV_PREFIX = "TOOLLOG_"
 CONFIG_NAME = "toollog.toml"
+_LISTS = frozenset({"conversation_headers", "allowed_hosts", "allowed_origins"})
+_HOST = re.compile(r"[\w.-]+|[0-9a-fA-F:.]+", re.ASCII)
+_ORIGIN = re.compile(r"[a-zA-Z][\w+.-]*://([\w.-]+|\[[0-9a-fA-F:.]+\])(:\d+)?", re.ASCII)
 
 
 def user_data_dir() -> Path:
@@ -46,7 +52,9 @@ class Settings(BaseModel):
         description="Path of the SQLite file (or an SQLAlchemy URL). Made on first use.",
     )
     journal_dir: Path | None = Field(
-        default=None, description="Folder of the journal; default: DATABASE.journal beside the database."
+        default=None,
+        description="Folder of the journal; default: DATABASE.journal beside the database; for a URL one of its own in "
+        "the user's data folder.",
     )
     enabled: bool = Field(default=True, description="Off: traffic passes, nothing is recorded.")
     upstream: str = Field(
@@ -54,6 +62,21 @@ class Settings(BaseModel):
     )
     host: str = Field(default="127.0.0.1", description="Address that `toollog serve` binds.")
     port: int = Field(default=11450, ge=0, le=65535, description="Port that `toollog serve` binds.")
+    allowed_hosts: tuple[str, ...] = Field(
+        default=(),
+        description="More names that `toollog serve` and the pages go by. Any other `Host` is refused, or a page in "
+        "a browser could reach them by a name of its own. This machine's own names and the bound address are known.",
+    )
+    allowed_origins: tuple[str, ...] = Field(
+        default=(),
+        description="Origins (`http://localhost:3000`) whose pages may use `toollog serve` from a browser. "
+        "All others are refused.",
+    )
+    require_token: bool = Field(
+        default=False,
+        description="Ask for a token on this machine's own address, too; on any other it is always asked for. "
+        "The tokens are `chat.token` and `pages.token` in the folder of the journal.",
+    )
     connect_timeout_s: float = Field(
         default=5.0, gt=0, description="Seconds that the proxy waits for a connection to the upstream."
     )
@@ -102,6 +125,37 @@ class Settings(BaseModel):
     checkpoint_ms: int = Field(
         default=250, ge=0, description="A partial answer reaches the journal at most this much after it came."
     )
+    durability: Literal["async", "process", "power"] = Field(
+        default="process",
+        description="What an answer survives once the client has it: nothing (async), the death of the process "
+        "(process), or a power cut as well (power: costs a sync of the disk for each answer).",
+    )
+    journal_max_bytes: int = Field(
+        default=2**30, gt=0, description="What the journal may hold while the database is away; then see `on_full`."
+    )
+    min_free_bytes: int = Field(
+        default=256 * 2**20, ge=0, description="What the journal leaves free on its disk; then see `on_full`."
+    )
+    on_full: Literal["shed", "block", "refuse"] = Field(
+        default="shed",
+        description="While the journal is full: keep chats without their texts and count them (shed), hold new "
+        "chats until there is room (block), or answer them with 503 (refuse).",
+    )
+
+    otlp: str | None = Field(
+        default=None,
+        description="Address of an OpenTelemetry collector (OTLP over HTTP, such as http://127.0.0.1:4318) that gets a "
+        "span of each exchange, without texts. A copy: what it does not take in time is dropped.",
+    )
+
+    @field_validator("otlp")
+    @classmethod
+    def _collector_can_be_served(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("must start with http:// or https://")
+        if value is not None and not _is_installed("opentelemetry.proto"):
+            raise ValueError("needs a package that is not installed: pip install 'tarx-toollog[otlp]'")
+        return value
 
     @field_validator("upstream")
     @classmethod
@@ -109,6 +163,23 @@ class Settings(BaseModel):
         if not value.startswith(("http://", "https://")):
             raise ValueError("must start with http:// or https://")
         return value.rstrip("/")
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _hosts_are_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not _HOST.fullmatch(name):
+                raise ValueError(f"{name!r} is no host: write a name or an address, without scheme and port")
+        return tuple(name.lower() for name in value)
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _origins_are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            # Not `null`, which any page can be in a frame of its own, and not `*`.
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError(f"{origin!r} is no origin: write scheme, name and port as in http://localhost:3000")
+        return tuple(origin.lower() for origin in value)
 
     @classmethod
     def load(cls, **overrides: Any) -> "Settings":
@@ -140,7 +211,16 @@ class Settings(BaseModel):
             return self.journal_dir.expanduser().absolute()
         if self.database_path is not None:
             return self.database_path.with_name(self.database_path.name + ".journal")
-        return user_data_dir() / "journal"
+        # One for each database, whatever the login: what a dead process left goes into the one that it was meant for.
+        place = self.database.rpartition("@")[2].encode()
+        return user_data_dir() / "journals" / blake2b(place, digest_size=6).hexdigest()
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # not even what it is a part of
+        return False
 
 
 def load_with_sources(overrides: Mapping[str, Any]) -> tuple[Settings, dict[str, str]]:
@@ -199,5 +279,5 @@ def _read_env() -> dict[str, Any]:
         text = os.environ.get(ENV_PREFIX + name.upper())
         if text is None or text == "":
             continue
-        found[name] = tuple(p.strip() for p in text.split(",")) if name == "conversation_headers" else text
+        found[name] = tuple(p.strip() for p in text.split(",")) if name in _LISTS else text
     return found

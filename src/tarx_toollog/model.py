@@ -236,6 +236,10 @@ class Exchange:
     """The inbound exchange during which this one was made (a Workbench that loops over tools)."""
     client_key: str | None = None
     """Keyed hash that tells clients apart without naming them."""
+    client_kind: str | None = None
+    """``browser`` or ``program``, as an inbound request shows it; None for one that we saw going out."""
+    client_origin: str | None = None
+    """The site for whose page a browser sent it, as it says."""
     user_agent: str | None = None
     upstream: str | None = None
     run_uid: str | None = None

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from tarx_toollog import Settings
 
@@ -27,6 +28,33 @@ def test_model_server_and_database_are_opt_in() -> None:
         for name, body in re.findall(r"^  (\w+):\n((?:    .*\n|\n)+)", services + "\n", re.MULTILINE)
     }
     assert profiles == {"toollog": [], "llama": ["llama"], "postgres": ["postgres"]}
+
+
+def service(name: str) -> str:
+    """Return the lines of one service."""
+    (body,) = re.findall(rf"^  {name}:\n((?:    .*\n|\n)+)", COMPOSE, re.MULTILINE)
+    return str(body)
+
+
+def test_what_waits_for_the_database_is_on_the_volume_whatever_the_database_is() -> None:
+    """A URL has no folder beside it, and all but the volume is read-only."""
+    (journal,) = re.findall(r"TOOLLOG_JOURNAL_DIR: (\S+)", service("toollog"))
+    assert "read_only: true" in service("toollog")
+    assert "- store:/data\n" in service("toollog")
+    # That of the SQLite file: who moves to PostgreSQL keeps the key of marks, and what has not been stored yet.
+    assert str(Settings(database="/data/toollog.db").journal_path) == journal
+
+
+def test_the_url_of_the_profile_is_that_of_its_server() -> None:
+    (urls,) = {frozenset(re.findall(r"postgresql\+psycopg://\S+", COMPOSE))}
+    (url,) = urls
+    found = sa.make_url(url)
+    values = dict(re.findall(r"POSTGRES_(\w+): (?:\$\{\w+:-)?(\w+)", service("postgres")))
+
+    assert {"DB": found.database, "USER": found.username, "PASSWORD": found.password} == values
+    assert ("postgres", None) == (found.host, found.port)
+    assert f"pg_isready --username={found.username} --dbname={found.database}" in service("postgres")
+    assert "[postgres]" in DOCKERFILE
 
 
 def test_the_settings_that_are_passed_exist() -> None:

@@ -38,7 +38,7 @@ _WORDS = """() => {
 
 
 @contextmanager
-def started_browser() -> Iterator[Browser]:
+def started_browser(*arguments: str) -> Iterator[Browser]:
     """Yield the browser. While it runs, no other event loop can run in this thread: start servers before it."""
     program = next(filter(None, map(shutil.which, _PROGRAMS)), None)
     if program is None:
@@ -47,7 +47,10 @@ def started_browser() -> Iterator[Browser]:
         pytest.skip("needs Chromium: apt-get install chromium")
     with sync_playwright() as playwright:
         # Chromium's own sandbox does not start for root, as whom tests run in containers.
-        started = playwright.chromium.launch(executable_path=program, chromium_sandbox=os.geteuid() != 0)
+        has_sandbox = os.geteuid() != 0
+        started = playwright.chromium.launch(
+            executable_path=program, chromium_sandbox=has_sandbox, args=list(arguments)
+        )
         yield started
         started.close()
 

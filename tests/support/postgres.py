@@ -7,6 +7,7 @@ import importlib.util
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -21,6 +22,7 @@ from tests.support.model_server import free_port
 
 VARIABLE = "TOOLLOG_TEST_POSTGRES"
 _SUPERUSER = "postgres"
+_QUIET = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 _PLACES = "/usr/lib/postgresql"  # where Debian puts the programs of a server, by version
 
 
@@ -36,14 +38,15 @@ def postgres() -> Iterator[str]:
     initdb = _program("initdb")
     if initdb is None:
         missing(f"no PostgreSQL: apt-get install postgresql, or set {VARIABLE}")
-    with _started(initdb.resolve().parent) as url:
-        yield url
+    with own_server() as server:
+        yield server.url
 
 
 @contextmanager
 def database(server: str, name: str) -> Iterator[str]:
     """Make an empty database; yield its URL; drop it at the end."""
-    engine = sa.create_engine(server, isolation_level="AUTOCOMMIT")
+    # No pool: the server may have been started again meanwhile.
+    engine = sa.create_engine(server, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
     with engine.connect() as connection:
         connection.exec_driver_sql(f"CREATE DATABASE {name}")
     try:
@@ -54,25 +57,68 @@ def database(server: str, name: str) -> Iterator[str]:
         engine.dispose()
 
 
+class Server:
+    """A server of the tests' own, which can be stopped and started again on the same port.
+
+    Args:
+        programs: The folder of ``postgres`` and ``initdb``.
+    """
+
+    def __init__(self, programs: Path) -> None:
+        self._programs = programs
+        self._folder = Path(tempfile.mkdtemp(prefix="toollog-postgres-"))
+        self._user = _other_user(self._folder)
+        self._port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = f"postgresql+psycopg://{_SUPERUSER}@127.0.0.1:{self._port}/postgres"
+        data = self._folder / "data"
+        make = [programs / "initdb", "-D", data, "-U", _SUPERUSER, "-A", "trust", "-E", "UTF8", "--no-sync"]
+        subprocess.run(make, user=self._user, cwd=self._folder, check=True, **_QUIET)  # type: ignore[call-overload]
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        folder = self._folder
+        settings = [
+            f"port={self._port}",
+            "listen_addresses=127.0.0.1",
+            f"unix_socket_directories={folder}",
+            "fsync=off",
+        ]
+        options = (part for each in settings for part in ("-c", each))
+        run = [self._programs / "postgres", "-D", folder / "data", *options]
+        self._process = subprocess.Popen(run, user=self._user, cwd=folder, **_QUIET)  # type: ignore[call-overload]
+        _wait_ready(self.url, self._process)
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it does not run."""
+        return self._process is None or self._process.poll() is not None
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """Stop it: SIGTERM waits for every client to leave, SIGINT ends their sessions, SIGQUIT is a crash."""
+        assert self._process is not None
+        self._process.send_signal(how)
+        self._process.wait(30)
+
+    def remove(self) -> None:
+        """Stop it where it runs, and remove its files."""
+        if not self.is_stopped:
+            self.stop()  # waits for no client: every test has closed its own
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
 @contextmanager
-def _started(programs: Path) -> Iterator[str]:
-    folder = Path(tempfile.mkdtemp(prefix="toollog-postgres-"))
-    user = _other_user(folder)
-    data, port = folder / "data", free_port()
-    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    make = [programs / "initdb", "-D", data, "-U", _SUPERUSER, "-A", "trust", "-E", "UTF8", "--no-sync"]
-    subprocess.run(make, user=user, cwd=folder, check=True, **quiet)  # type: ignore[call-overload]
-    settings = [f"port={port}", "listen_addresses=127.0.0.1", f"unix_socket_directories={folder}", "fsync=off"]
-    run = [programs / "postgres", "-D", data, *(part for each in settings for part in ("-c", each))]
-    process = subprocess.Popen(run, user=user, cwd=folder, **quiet)  # type: ignore[call-overload]
+def own_server() -> Iterator[Server]:
+    """Yield a running server that the test may stop; where its programs are missing, skip the test, or fail in CI."""
+    initdb = _program("initdb")
+    if initdb is None:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("no PostgreSQL: apt-get install postgresql")
+    server = Server(initdb.resolve().parent)
     try:
-        url = f"postgresql+psycopg://{_SUPERUSER}@127.0.0.1:{port}/postgres"
-        _wait_ready(url, process)
-        yield url
+        server.start()
+        yield server
     finally:
-        process.terminate()  # waits for no client: every test has closed its own
-        process.wait(30)
-        shutil.rmtree(folder, ignore_errors=True)
+        server.remove()
 
 
 def _program(name: str) -> Path | None:

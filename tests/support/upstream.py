@@ -61,14 +61,14 @@ class Connection:
         return head + mark
 
     def read_exactly(self, size: int) -> bytes:
-        data, self._buffer = self._buffer, b""
+        data, self._buffer = bytearray(self._buffer), b""
         while len(data) < size:
             more = self.read()
             if not more:
                 raise PeerGoneError
             data += more
-        self._buffer = data[size:]
-        return data[:size]
+        self._buffer = bytes(data[size:])
+        return bytes(data[:size])
 
     def read_chunks(self) -> bytes:
         """Return a chunked body."""
@@ -277,7 +277,7 @@ def request_bytes(
     headers: Sequence[tuple[str, str]] = (("content-type", "application/json"),),
 ) -> bytes:
     """Return a request as bytes, with nothing but what is asked for."""
-    lines = [f"{method} {target} HTTP/1.1", "host: somewhere", *(f"{name}: {value}" for name, value in headers)]
+    lines = [f"{method} {target} HTTP/1.1", "host: localhost", *(f"{name}: {value}" for name, value in headers)]
     if body:
         lines.append(f"content-length: {len(body)}")
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
@@ -304,7 +304,7 @@ def read_answer(connection: Connection, *, is_head: bool = False) -> Answer:
     status, found = int(line.split(b" ")[1]), dict(headers)
     if is_head or status in (204, 304):
         return Answer(status, headers, b"", is_whole=True)
-    body, is_chunked = b"", b"chunked" in found.get(b"transfer-encoding", b"")
+    body, is_chunked = bytearray(), b"chunked" in found.get(b"transfer-encoding", b"")
     try:
         if is_chunked:
             while True:
@@ -312,7 +312,7 @@ def read_answer(connection: Connection, *, is_head: bool = False) -> Answer:
                 body += connection.read_exactly(size)
                 connection.read_until(b"\r\n")
                 if not size:
-                    return Answer(status, headers, body, is_whole=True)
+                    return Answer(status, headers, bytes(body), is_whole=True)
         if b"content-length" in found:
             wanted = int(found[b"content-length"])
             while len(body) < wanted:
@@ -320,12 +320,12 @@ def read_answer(connection: Connection, *, is_head: bool = False) -> Answer:
                 if not more:
                     raise PeerGoneError
                 body += more
-            return Answer(status, headers, body, is_whole=True)
+            return Answer(status, headers, bytes(body), is_whole=True)
         while more := connection.read():
             body += more
     except (PeerGoneError, ConnectionError):
-        return Answer(status, headers, body, is_whole=False)
-    return Answer(status, headers, body, is_whole=True)
+        return Answer(status, headers, bytes(body), is_whole=False)
+    return Answer(status, headers, bytes(body), is_whole=True)
 
 
 def chat_request(*, streamed: bool = False, text: str = "hi", headers: Sequence[tuple[str, str]] = ()) -> bytes:

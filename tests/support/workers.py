@@ -1,11 +1,12 @@
 """Real uvicorn: in a thread of the test, or in a process that can be killed."""
 
+import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -56,9 +57,11 @@ def serving(app: Any, **options: Any) -> Iterator[str]:
 class Worker:
     """A process with a tap in front of an upstream."""
 
-    def __init__(self, kind: str, settings: Settings) -> None:
+    def __init__(self, kind: str, settings: Settings, environment: Mapping[str, str] | None = None) -> None:
         command = [sys.executable, "-m", "tests.support.workers", kind, settings.model_dump_json()]
-        self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, env={**os.environ, **(environment or {})}
+        )
         assert self.process.stdout is not None
         self.url = self.process.stdout.readline().decode().strip()
         assert self.url, "the worker did not start"

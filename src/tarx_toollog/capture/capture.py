@@ -68,6 +68,7 @@ class Capture:
         "_tentative",
         "_timer",
         "_uid_bytes",
+        "is_unsynced",
         "recorder",
         "uid",
     )
@@ -92,6 +93,8 @@ class Capture:
         self._scanner: TerminatorScanner | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._tentative = False
+        self.is_unsynced = False
+        """Whether the piece that was just taken must not go on before ``synced`` (durability ``power``)."""
 
     @classmethod
     def begin(
@@ -199,11 +202,29 @@ class Capture:
             ends_content = self._scanner is None or self._scanner.feed(data)
             if ends_content or self._buffered >= FLUSH_BYTES or now >= self._flush_at_ns:
                 self._flush()
+                self.is_unsynced = ends_content and self.recorder.syncs
             elif self._timer is None:
                 delay_s = self.recorder.settings.checkpoint_ms / 1000
                 self._timer = _call_later(delay_s, self._checkpoint)  # the model may fall silent
         except Exception as error:  # noqa: BLE001 - see _guarded
             self.recorder.failed(error)
+
+    @_guarded
+    def response_done(self) -> None:
+        """The body ends with the piece that goes on next: nothing of it may be left in memory then."""
+        if self._chunks:  # an answer without any mark of its end; else they were written with that
+            self._flush()
+            self.is_unsynced = self.recorder.syncs
+
+    async def synced(self) -> None:
+        """Wait until the disk has what was taken so far."""
+        self.is_unsynced = False
+        await self.recorder.synced()
+
+    def wait_synced(self) -> None:
+        """Do the same in a synchronous program."""
+        self.is_unsynced = False
+        self.recorder.wait_synced()
 
     def end(
         self,

@@ -6,7 +6,16 @@ from hashlib import blake2b
 from urllib.parse import unquote
 
 KEPT_REQUEST_HEADERS = frozenset(
-    {b"content-type", b"content-encoding", b"accept", b"user-agent", b"x-request-id", b"traceparent"}
+    {
+        b"content-type",
+        b"content-encoding",
+        b"accept",
+        b"user-agent",
+        b"x-request-id",
+        b"traceparent",
+        b"origin",
+        b"sec-fetch-site",
+    }
 )
 KEPT_RESPONSE_HEADERS = frozenset(
     {b"content-type", b"content-encoding", b"content-length", b"transfer-encoding", b"x-request-id", b"server"}

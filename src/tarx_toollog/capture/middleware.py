@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import anyio
 import anyio.to_thread
 
+from tarx_toollog.capture import admission
 from tarx_toollog.capture.capture import Capture
 from tarx_toollog.capture.context import Inbound, inbound
 from tarx_toollog.capture.headers import client_key, conversation_hint
@@ -103,6 +104,9 @@ class ToolLogMiddleware:
 
     async def _http(self, recorder: Recorder, scope: Scope, receive: Receive, send: Send) -> None:
         scope[_MARK] = True
+        if not await admission.admitted(recorder, scope["method"], scope["path"]):
+            await _refuse(send)
+            return
         origin = _origin(recorder, scope)
         capture = self._begin(recorder, origin, scope)
         if capture is not None:
@@ -185,6 +189,10 @@ class _Tap:
             body = message.get("body", b"")
             if body:
                 self._capture.response_data(body)
+            if not message.get("more_body", False):
+                self._capture.response_done()
+            if self._capture.is_unsynced:
+                await self._capture.synced()
         try:
             await self._send(message)
         except OSError:
@@ -214,6 +222,13 @@ class _Tap:
             exception=error,
             exception_side=side,
         )
+
+
+async def _refuse(send: Send) -> None:
+    headers = [(name.encode(), value.encode()) for name, value in admission.HEADERS]
+    headers.append((b"content-length", str(len(admission.BODY)).encode()))
+    await send({"type": "http.response.start", "status": admission.STATUS, "headers": headers})
+    await send({"type": "http.response.body", "body": admission.BODY, "more_body": False})
 
 
 async def _end_of_exchanges(recorder: Recorder) -> None:

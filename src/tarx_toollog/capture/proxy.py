@@ -1,8 +1,9 @@
 """The reverse proxy: zero-code capture. It is a plain forwarder wrapped in the middleware.
 
 The upstream is fixed at start; no header, target, body or query can change it, redirects are handed to the client and
-the environment's proxies are ignored. Bytes pass unchanged in both directions; only hop-by-hop headers are dropped
-(RFC 9110 §7.6.1), since each side frames its own connection.
+the environment's proxies are ignored. Bytes pass unchanged in both directions; of the headers only these are dropped:
+hop-by-hop ones (RFC 9110 §7.6.1), since each side frames its own connection, and what a browser and a server tell each
+other about origins, since here the guard answers for them.
 """
 
 import asyncio
@@ -13,6 +14,8 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
+from tarx_toollog.capture.access import Access
+from tarx_toollog.capture.guard import CORS_PREFIX, TOKEN_HEADER, ProxyGuard, refuse
 from tarx_toollog.capture.headers import without_session
 from tarx_toollog.capture.middleware import FAULT, ASGIApp, Fault, Receive, Scope, Send, ToolLogMiddleware
 from tarx_toollog.capture.recorder import recorder_for
@@ -34,7 +37,8 @@ _HOP_BY_HOP = frozenset(
         b"upgrade",
     }
 )
-_NOT_FORWARDED = frozenset({b"host", b"expect"})  # our connection names its own host; our server has said 100 already
+# Our connection names its own host; our server has said 100 already; the origin is judged; the token is ours.
+_NOT_FORWARDED = frozenset({b"host", b"expect", b"origin", TOKEN_HEADER})
 PLACE = "/toollog"
 """What belongs to us of the address space; everything else is the model server's."""
 HEALTH_PATH = f"{PLACE}/healthz"
@@ -50,23 +54,35 @@ class ToolLogProxy:
     Args:
         settings: Settings to use; those in force when left out.
         pages: The application that answers under ``PLACE``; left out, such requests are passed on like all others.
+        access: Who is let in to all but the pages; what the settings say when left out.
+
+    Raises:
+        StoreError: A token is needed, and its file cannot be made or holds none.
     """
 
-    def __init__(self, *, settings: Settings | None = None, pages: ASGIApp | None = None) -> None:
+    def __init__(
+        self, *, settings: Settings | None = None, pages: ASGIApp | None = None, access: Access | None = None
+    ) -> None:
         self.settings = settings or Settings.load()
         self._pages = pages
         self._name = _without_login(self.settings.upstream)
         self._upstream: Upstream | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._app = ToolLogMiddleware(self._serve, settings=self.settings, leg="proxy", upstream=self._name)
+        access = access or Access.by_settings(self.settings, "chat", self.settings.host)
+        self._guard = ProxyGuard(self._app, access, self.settings.allowed_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        if self._pages is not None and _is_for_pages(scope):
-            # Not through the middleware: nobody talks to a model there.
-            await self._pages({**scope, "root_path": scope.get("root_path", "") + PLACE}, receive, send)
-        else:
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
+        elif self._pages is None or not _is_for_pages(scope):
+            await self._guard(scope, receive, send)
+        elif unknown := self._guard.unknown_host(scope):
+            await refuse(send, unknown)
+        else:
+            # Past the rest of the guard, since the pages have their own; and nobody talks to a model there.
+            await self._pages({**scope, "root_path": scope.get("root_path", "") + PLACE}, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -109,6 +125,7 @@ class ToolLogProxy:
             "status": "ok" if recorder.last_error is None else "degraded",
             "upstream": self._name,
             "lost": recorder.lost,
+            "shed": recorder.shed,
             "failures": recorder.failures,
             "last_error": recorder.last_error,
         }
@@ -173,7 +190,7 @@ class _Forward:
                 await response.aclose()
 
     async def _answer(self, response: httpx.Response) -> None:
-        headers = _forward_headers(response.headers.raw)
+        headers = [pair for pair in _forward_headers(response.headers.raw) if not pair[0].startswith(CORS_PREFIX)]
         await self._send({"type": "http.response.start", "status": response.status_code, "headers": headers})
         try:
             async for data in response.stream:  # type: ignore[union-attr]  # ours: always an AsyncByteStream

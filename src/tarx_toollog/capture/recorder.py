@@ -6,14 +6,18 @@ and never waits. The writer thread sleeps until something was appended, then unt
 byte of the next one. While traffic never pauses it starts after ``max_delay_ms`` anyway.
 
 A database that is locked, full or away is not the recorder's concern: the journal grows, the thread tries again
-with growing pauses, and everything goes in when the trouble is over.
+with growing pauses, and everything goes in when the trouble is over. Beyond the journal's bounds an exchange keeps
+its facts and loses its texts (a *stub*), and beyond that it is only counted.
 """
 
+import asyncio
 import atexit
+import errno
 import logging
 import os
 import threading
 from collections import Counter
+from collections.abc import Callable
 from functools import cache
 from uuid import UUID
 
@@ -21,8 +25,9 @@ from tarx_toollog.capture.run import Run
 from tarx_toollog.config import Settings
 from tarx_toollog.errors import ToolLogError
 from tarx_toollog.ids import uuid7
-from tarx_toollog.store.frames import FrameParts
+from tarx_toollog.store.frames import FrameParts, Kind, packed_size
 from tarx_toollog.store.journal import JournalSealedError
+from tarx_toollog.store.overflow import stub
 from tarx_toollog.store.secret import load_secret
 
 logger = logging.getLogger("tarx_toollog.capture")
@@ -45,15 +50,22 @@ class Recorder:
         """Uids of the captures that have begun and not ended."""
         self.lost = 0
         """Exchanges that could not be journalled since the process began."""
+        self.shed = 0
+        """Exchanges of which only a stub was kept, because the journal was full."""
         self.failures = 0
         """Errors of ours that were swallowed so that a chat could go on."""
         self.last_error: str | None = None
         """The latest of them; None again once the database takes what the journal holds."""
+        self.syncs = settings.durability == "power"
+        """Whether an answer waits for the disk before its end goes on to the client."""
+        self.guards_room = settings.on_full != "shed"
+        """Whether a chat waits, or is refused, while the journal is full."""
         self._lock = threading.Lock()  # two first requests must not start two threads
         self._count_lock = threading.Lock()  # captures in several threads and the writer thread count
         self._run: Run | None = None
         self._holders = 0
-        self._losses: Counter[str] = Counter()
+        self._losses: Counter[tuple[str, str]] = Counter()
+        self._stubs: set[bytes] = set()  # uids of what runs and is kept without its texts
         self._cut_off: list[str] = []
         self._secret: bytes | None = None
 
@@ -73,12 +85,44 @@ class Recorder:
         if begun_in is not None and begun_in.is_inherited:
             return begun_in  # a request of the parent process, which records it itself
         run = self._run or self._start()
+        frames = self._within_bounds(run, frames)
+        if not frames:
+            return run
         try:
             run.append(frames, begun_in)
         except JournalSealedError:
             run = self._start()
             run.append(frames, begun_in)
         return run
+
+    async def synced(self) -> None:
+        """Wait until the disk has what was appended so far, or has refused it. Never raises, but when cancelled."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+
+        def answer() -> None:
+            try:
+                loop.call_soon_threadsafe(_finish, done)
+            except RuntimeError:
+                pass  # the loop was closed meanwhile: nobody waits any more
+
+        if self._when_synced(answer):
+            await done
+
+    def wait_synced(self) -> None:
+        """Do the same in a synchronous program."""
+        done = threading.Event()
+        if self._when_synced(done.set):
+            done.wait()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the journal has no room for a chat, or cannot be opened at all."""
+        try:
+            return (self._run or self._start()).room.is_full
+        except (ToolLogError, OSError) as error:
+            self.failed(error)
+            return True
 
     def new_uid(self) -> tuple[str, bytes]:
         """Return a new exchange uid, as text and as bytes."""
@@ -105,8 +149,7 @@ class Recorder:
             self.failures += 1
             if lost:
                 self.lost += 1
-                known = text in self._losses or len(self._losses) < _MAX_CAUSES
-                self._losses[text if known else "other causes"] += 1
+                self._count_loss("journal", text)
             if begun is not None:
                 self._cut_off.append(begun)
         if text != self.last_error:
@@ -162,8 +205,9 @@ class Recorder:
         self._count_lock = threading.Lock()
         self._losses.clear()
         self._cut_off.clear()
+        self._stubs.clear()
         self.running.clear()
-        self.lost = self.failures = 0
+        self.lost = self.shed = self.failures = 0
         if self._run is not None:
             self._run.is_inherited = True
             self._run.journal.forget_after_fork()
@@ -171,8 +215,8 @@ class Recorder:
 
     # ---- for the writer thread --------------------------------------------------------------------------------------
 
-    def take_losses(self) -> Counter[str]:
-        """Return the losses since the last call, by cause."""
+    def take_losses(self) -> Counter[tuple[str, str]]:
+        """Return the losses since the last call, by kind and cause."""
         with self._count_lock:
             losses, self._losses = self._losses, Counter()
         return losses
@@ -183,11 +227,52 @@ class Recorder:
             cut_off, self._cut_off = self._cut_off, []
         return cut_off
 
+    def _count_loss(self, kind: str, cause: str) -> None:
+        known = (kind, cause) in self._losses or len(self._losses) < _MAX_CAUSES
+        self._losses[kind, cause if known else "other causes"] += 1
+
+    def _within_bounds(self, run: "Run", frames: list[FrameParts]) -> list[FrameParts]:
+        """Return what fits of frames: all of them, a stub, or nothing."""
+        uid, size = frames[0][1], packed_size(frames)
+        is_stub = uid in self._stubs
+        if not is_stub and run.room.has(size):
+            run.room.took(size)
+            return frames
+        frames = stub(frames)
+        kept = packed_size(frames)
+        if kept < size and not is_stub:
+            self._stubs.add(uid)  # an answer with a hole in its middle would be read as another answer
+            with self._count_lock:
+                self.shed += 1
+                self._count_loss("overflow", "the journal is full: kept without texts")
+        if any(kind is Kind.END for kind, *_ in frames):
+            self._stubs.discard(uid)
+        if kept and not run.room.has_for_stub(kept):
+            raise OSError(errno.ENOSPC, "the journal is full, even for what has no text")
+        run.room.took(kept)
+        return frames
+
+    def _when_synced(self, answer: Callable[[], None]) -> bool:
+        run = self._run
+        if run is None or run.is_inherited:
+            return False
+        try:
+            run.journal.when_synced(answer)
+        except RuntimeError as error:  # no thread can be started: better an answer that is not safe than none
+            self.failed(error)
+            return False
+        return True
+
     def _start(self) -> "Run":
         with self._lock:
             if self._run is None or self._run.is_over:
                 self._run = Run(self)
             return self._run
+
+
+def _finish(future: "asyncio.Future[None]") -> None:
+    if not future.done():  # whoever waited may have been cancelled
+        future.set_result(None)
 
 
 _recorders: dict[tuple[str, str], Recorder] = {}

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tarx_toollog.capture.probe import Prober
+from tarx_toollog.config import Settings
 from tarx_toollog.errors import StoreError
 from tarx_toollog.ids import uuid7
 from tarx_toollog.model import Exchange, Outcome
@@ -17,10 +18,12 @@ from tarx_toollog.store.context_budget import model_of
 from tarx_toollog.store.frames import FrameParts
 from tarx_toollog.store.ingest import Ingester
 from tarx_toollog.store.journal import Journal
+from tarx_toollog.store.overflow import Room
 from tarx_toollog.store.tidying import QUIET_S
 
 if TYPE_CHECKING:
     from tarx_toollog.capture.recorder import Recorder
+    from tarx_toollog.otlp.sender import SpanSender
 
 ROTATE_WHEN_IDLE_BYTES = 2**20  # so that a segment whose content is in the database does not linger
 _RETRY_S = (0.1, 30.0)  # first and longest pause while the database is away
@@ -38,11 +41,13 @@ class Run:
         writer_uid = uuid7()
         self.is_inherited = False
         """Whether it belongs to the process that this one was forked from."""
-        self.journal = Journal(recorder.settings.journal_path, writer_uid)
-        self._recorder = recorder
         settings = recorder.settings
-        self._ingester = Ingester(settings, writer_uid, self._give_way, self._ask_about)
+        self.journal = Journal(settings.journal_path, writer_uid, settings.durability, recorder.failed)
+        self.room = Room(settings.journal_path, settings.journal_max_bytes, settings.min_free_bytes)
+        self._recorder = recorder
+        self._ingester = Ingester(settings, writer_uid, self._give_way, self._ended)
         self._prober = Prober(settings.upstream, self._found, enabled=settings.probe)
+        self._spans = _span_sender(settings, writer_uid)
         self._wake = threading.Event()
         self._idle = threading.Condition()
         self._ingested_bytes = 0
@@ -52,10 +57,9 @@ class Run:
         self._is_paused = False
         self._way_given_ns = 0
         self._tidy_in_s: float | None = None
-        self._thread = threading.Thread(target=self._main, name="toollog-writer", daemon=True)
         self._wake.set()  # what dead processes left behind does not wait for the next chat
         try:
-            self._thread.start()
+            self._thread = self._started()
         except RuntimeError as error:
             self.journal.close()
             raise StoreError(f"cannot start a thread: {error}", hint="raise the limit of threads") from error
@@ -71,6 +75,9 @@ class Run:
             raise StoreError("the log was closed while the exchange ran")
         self.journal.append(frames)
         self._wake.set()
+        if not self._thread.is_alive() and not self._stopping:
+            self._thread = self._started()  # it died of something that nothing can be prepared for
+            self._recorder.failed(StoreError("the writer thread died and was started again"))
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until everything appended so far is in the database; say whether it is."""
@@ -99,6 +106,11 @@ class Run:
 
     # ---- in the thread ----------------------------------------------------------------------------------------------
 
+    def _started(self) -> threading.Thread:
+        thread = threading.Thread(target=self._main, name="toollog-writer", daemon=True)
+        thread.start()
+        return thread
+
     def _main(self) -> None:
         pause_s = 0.0
         while not self._stopping:
@@ -124,10 +136,11 @@ class Run:
 
     def _ingest(self) -> None:
         target = self.journal.bytes_appended
+        self.journal.write_held()
         ingester = self._ingester
         ingester.open()
-        for cause, n in self._recorder.take_losses().items():
-            ingester.note_gap("journal", n, cause)
+        for (kind, cause), n in self._recorder.take_losses().items():
+            ingester.note_gap(kind, n, cause)
         cut_off = self._recorder.take_cut_off()
         if not self._has_recovered:
             ingester.recover()
@@ -140,12 +153,23 @@ class Run:
             self._idle.notify_all()
         self._recorder.last_error = None
         self._tidy_in_s = QUIET_S
-        if self.journal.segment_bytes > ROTATE_WHEN_IDLE_BYTES and ingester.is_drained:
+        if ingester.is_drained:
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """Let go of a segment whose content is in the database."""
+        if self.room.is_full or self.journal.segment_bytes > ROTATE_WHEN_IDLE_BYTES:
             self.journal.rotate()
+            self._ingester.poll()  # deletes it now: chats may be waiting for the room, and it is not redacted
 
     def _tidy(self) -> None:
         self._tidy_in_s = None  # nothing is lost when it fails: the next exchange begins it anew
         self._tidy_in_s = self._ingester.tidy()
+
+    def _ended(self, item: Exchange) -> None:
+        if self._spans is not None:
+            self._spans.take(item)
+        self._ask_about(item)
 
     def _ask_about(self, item: Exchange) -> None:
         if item.http_status is None or item.outcome is Outcome.PROXY_ERROR:
@@ -163,6 +187,8 @@ class Run:
             self._prober.close()  # what it was asked last comes in, so that a short program learns its build as well
             self._ingester.finish(self.journal)
         finally:
+            if self._spans is not None:
+                self._spans.close()
             self._ingester.close()
 
     def _wait_for_work(self) -> None:
@@ -192,3 +218,11 @@ class Run:
         end = time.monotonic() + seconds
         while not self._stopping and time.monotonic() < end:
             time.sleep(min(0.05, seconds))
+
+
+def _span_sender(settings: Settings, writer_uid: str) -> "SpanSender | None":
+    if settings.otlp is None:
+        return None
+    from tarx_toollog.otlp.sender import SpanSender  # an extra: it need not be installed
+
+    return SpanSender(settings.otlp, writer_uid)

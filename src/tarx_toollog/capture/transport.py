@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
+from tarx_toollog.capture import admission
 from tarx_toollog.capture.capture import Capture
 from tarx_toollog.capture.context import inbound
 from tarx_toollog.capture.headers import conversation_hint
@@ -44,6 +45,8 @@ class ToolLogTransport(httpx.AsyncBaseTransport, httpx.BaseTransport):
         """Send one request."""
         if self._async_inner is None:
             self._async_inner = _library_of(request).AsyncHTTPTransport()
+        if not await admission.admitted(self._recorder, request.method, request.url.path):
+            return _refusal(request)
         capture = _begin(self._recorder, request)
         if capture is None:
             return await self._async_inner.handle_async_request(request)
@@ -63,6 +66,8 @@ class ToolLogTransport(httpx.AsyncBaseTransport, httpx.BaseTransport):
         """Send one request."""
         if self._sync_inner is None:
             self._sync_inner = _library_of(request).HTTPTransport()
+        if not admission.admitted_now(self._recorder, request.method, request.url.path):
+            return _refusal(request)
         capture = _begin(self._recorder, request)
         if capture is None:
             return self._sync_inner.handle_request(request)
@@ -124,6 +129,8 @@ class _AsyncResponseTee(_Tee):
         try:
             async for data in self._stream:
                 self._capture.response_data(data)
+                if self._capture.is_unsynced:
+                    await self._capture.synced()
                 yield data
         except BaseException as error:
             _end(self._capture, error)
@@ -141,6 +148,8 @@ class _ResponseTee(_Tee):
         try:
             for data in self._stream:
                 self._capture.response_data(data)
+                if self._capture.is_unsynced:
+                    self._capture.wait_synced()
                 yield data
         except BaseException as error:
             _end(self._capture, error)
@@ -176,6 +185,11 @@ def _tees(library_name: str) -> _Tees:
         type("AsyncResponseTee", (_AsyncResponseTee, asynchronous), {}),
         type("ResponseTee", (_ResponseTee, synchronous), {}),
     )
+
+
+def _refusal(request: Any) -> Any:
+    headers = dict(admission.HEADERS)
+    return _library_of(request).Response(admission.STATUS, headers=headers, content=admission.BODY, request=request)
 
 
 def _tapped(response: Any, tee: type[_Tee], capture: Capture) -> Any:

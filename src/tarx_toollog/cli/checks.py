@@ -17,7 +17,7 @@ from tarx_toollog.errors import ConfigError, StoreError
 from tarx_toollog.store import maintenance, quarantine
 from tarx_toollog.store.answers import queries
 from tarx_toollog.store.answers.status import status
-from tarx_toollog.store.engine import store_errors
+from tarx_toollog.store.engine import shown, store_errors
 from tarx_toollog.store.log import ToolLog
 
 PROBE_TIMEOUT_S = 2.0  # a model server on this machine answers /v1/models in milliseconds, also while it generates
@@ -143,7 +143,7 @@ def store(settings: Settings) -> Iterator[Finding]:
         hint = _BESIDE if "unable to open" in error.message else error.hint
         yield Finding("database", "problem", error.message, hint)
         return
-    yield Finding("database", "ok", f"{settings.database}: {figures['exchanges']} exchanges")
+    yield Finding("database", "ok", f"{shown(settings)}: {figures['exchanges']} exchanges")
     if path is not None:
         yield from _file(path)
     yield _losses(losses)

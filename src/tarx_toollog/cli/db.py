@@ -6,15 +6,20 @@ from pathlib import Path
 import click
 
 from tarx_toollog.cli.app import App, pass_app
+from tarx_toollog.cli.db_copy import copy
 from tarx_toollog.cli.db_datasette import datasette
 from tarx_toollog.cli.db_query import queries, query
+from tarx_toollog.cli.db_retention import compact, erase, gc, prune, restore
+from tarx_toollog.cli.files import waiting_in
 from tarx_toollog.cli.options import json_option
 from tarx_toollog.cli.output import Output, emit_object
 from tarx_toollog.cli.progress import Progress
 from tarx_toollog.errors import ConfigError, StoreError
 from tarx_toollog.store import maintenance, migrate
 from tarx_toollog.store import verify as verify_store
-from tarx_toollog.store.engine import create_private_file
+from tarx_toollog.store.answers import queries as queries_of_log
+from tarx_toollog.store.engine import create_private_file, shown
+from tarx_toollog.store.retention.restore import put_on_disk
 
 
 @click.group()
@@ -22,7 +27,7 @@ def group() -> None:
     """Care for the database, and ask it: check, verify, backup, query, datasette …"""
 
 
-for command in (query, queries, datasette):
+for command in (query, queries, datasette, copy, prune, erase, gc, compact, restore):
     group.add_command(command)
 
 
@@ -31,7 +36,7 @@ for command in (query, queries, datasette):
 def path(app: App) -> None:
     """Print where the database is."""
     settings = app.settings()
-    click.echo(settings.database_path or settings.database)
+    click.echo(settings.database_path or shown(settings))
 
 
 @group.command()
@@ -41,9 +46,9 @@ def upgrade(app: App) -> None:
     settings = app.settings()
     before = migrate.upgrade(settings)
     if before.is_current:
-        app.say(f"{settings.database} is up to date (schema {before.head})")
+        app.say(f"{shown(settings)} is up to date (schema {before.head})")
     else:
-        app.say(f"{settings.database}: schema {before.revision or 'none'} -> {before.head}")
+        app.say(f"{shown(settings)}: schema {before.revision or 'none'} -> {before.head}")
 
 
 @group.command()
@@ -96,22 +101,32 @@ def verify(app: App, as_json: bool) -> None:
 @group.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Replace FILE when it exists.")
+@json_option
 @pass_app
-def backup(app: App, file: Path, force: bool) -> None:
+def backup(app: App, file: Path, force: bool, as_json: bool) -> None:
     """Write a consistent, compact copy to FILE.
 
-    Also while a server records.
+    Also while a server records: it holds what is in the database at that moment. What still waits in the journal is not
+    in it; how much that is, is said. `toollog db restore` puts it back.
     """
     if file.is_dir():
         raise ConfigError(f"{file} is a folder", hint="name a file")
     if file.exists() and not force:
         raise ConfigError(f"{file} exists", hint="choose another name, or replace it with --force")
+    settings = app.settings()
     with app.log() as log:
         partial = file.with_name(f"{file.name}.partial-{os.getpid()}")
         try:
             create_private_file(partial)
             maintenance.copy_database(log.engine, partial)
+            put_on_disk(partial)
             partial.replace(file)
         finally:
             partial.unlink(missing_ok=True)
+        waiting = waiting_in(settings.journal_path, lambda uids: queries_of_log.finished(log.engine, uids))
+    n_waiting, n_bytes = waiting.left_behind + waiting.stuck, file.stat().st_size
     app.say(f"copied to {file}")
+    if n_waiting:
+        app.say(f"not in it: {n_waiting} exchanges that wait in {settings.journal_path}")
+    if as_json:
+        emit_object({"file": str(file), "bytes": n_bytes, "waiting": n_waiting}, "", Output("json"))

@@ -37,7 +37,7 @@ COMMANDS = {
     "db": Lazy(
         "db",
         "group",
-        "Care for the database, and ask it: check, verify, backup, query, datasette …",
+        "Care for the database, and ask it: query, verify, backup, restore, prune, erase, copy …",
     ),
     "config": Lazy("config", "group", "See the settings, and where each comes from."),
 }

@@ -5,11 +5,11 @@ import webbrowser
 import click
 import uvicorn
 
+from tarx_toollog.capture.access import Access
 from tarx_toollog.cli.app import App, pass_app
 from tarx_toollog.cli.listening import address, listen
 from tarx_toollog.cli.login import login_name
 from tarx_toollog.web.app import create_app
-from tarx_toollog.web.guard import Access
 
 PORT = 11451
 
@@ -29,7 +29,7 @@ def command(app: App, host: str, port: int, opens: bool) -> None:
     """
     with app.log() as log:  # a database that cannot be read is said here, and not in the browser
         settings = log.settings
-    access = Access.on(host)
+    access = Access.by_settings(settings, "pages", host)
     with listen(host, port) as listening:
         link = access.link(f"{address(listening)}/")
         click.echo(link)

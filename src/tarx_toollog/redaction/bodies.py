@@ -20,6 +20,7 @@ Place = tuple[str | int, ...]
 
 _LINE = re.compile(r"^(?:data:[ \t]*)?(?P<json>[{\[][^\r\n]*[}\]])[ \t]*(?=\r?$)", re.MULTILINE)
 _LEAST_LINES = 2  # a single line of JSON is a body, not a stream
+_HEAD_OF_BOMB = 2**20  # of what goes on beyond any limit, this much: the rules would take half a minute for all of it
 _MAX_LAYERS = 3  # a body may be compressed twice (`gzip, gzip`); nobody does it more often
 _WHOLE = words("id object model role type system_fingerprint event item_id created_at status")
 """Keys whose strings are whole in every event; joined they would only look like something."""
@@ -157,5 +158,5 @@ def _unpacked(data: bytes) -> _Unpacked:
             break
         data = decoded
         if note == "content_encoding_limit":
-            return _Unpacked(data, True)
+            return _Unpacked(data[:_HEAD_OF_BOMB], True)
     return _Unpacked(data, False)

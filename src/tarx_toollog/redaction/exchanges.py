@@ -77,6 +77,7 @@ def redact_exchange(engine: Engine, item: Exchange) -> tuple[Exchange, tuple[Mar
         "error_type": work.text(item.error_type, "error_type"),
         "error_text": work.text(item.error_text, "error_text"),
         "notes": work.texts(item.notes, "notes"),
+        "client_origin": work.text(item.client_origin, "client_origin"),
         "user_agent": work.text(item.user_agent, "user_agent"),
         "upstream": work.text(item.upstream, "upstream"),
         "route": work.text(item.route, "route"),

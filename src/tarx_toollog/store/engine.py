@@ -1,6 +1,7 @@
 """Engines: one that writes, ones that read, and database errors in words that a person can act on.
 
-SQLite rules (all measured): WAL; ``synchronous=NORMAL`` because the journal covers the death of the process;
+SQLite rules (all measured): WAL; ``synchronous=NORMAL`` because the journal covers the death of the process (``FULL``
+where a power cut is to be survived);
 ``BEGIN IMMEDIATE`` for the writer, since a deferred transaction that turns from reading to writing fails at
 once with SQLITE_BUSY_SNAPSHOT whatever the timeout; readers open the file ``mode=ro``, so they can neither
 create nor change it, and cannot checkpoint.
@@ -11,7 +12,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import sqlalchemy as sa
@@ -20,8 +21,15 @@ from sqlalchemy.pool import NullPool, QueuePool
 
 from tarx_toollog.config import Settings
 from tarx_toollog.errors import StoreError
+from tarx_toollog.store.private import make_private_folder
 
 BUSY_TIMEOUT_S = 10.0  # longer than any checkpoint; a writer that waits longer has met a stuck process
+
+_STORING = 0x746F6F6C6C6F67  # "toollog": a number that locks of other programs in the same database do not have
+
+# SQLSTATE: values, constraints and statements; and of the last what an administrator can give back: rights, a table.
+_FAILS_AGAIN = frozenset({"22", "23", "42"})
+_MAY_BE_MENDED = frozenset({"42501", "42P01"})
 
 _WRITER_PRAGMAS = (
     "auto_vacuum=INCREMENTAL",  # has an effect only on a file without tables
@@ -30,6 +38,8 @@ _WRITER_PRAGMAS = (
     "foreign_keys=ON",
     "journal_size_limit=67108864",
 )
+# The segment is deleted after the commit, so the commit has to be on the disk; macOS syncs only to the drive's cache.
+_POWER_PRAGMAS = (*_WRITER_PRAGMAS, "synchronous=FULL", "fullfsync=ON", "checkpoint_fullfsync=ON")
 
 
 def writer_engine(settings: Settings) -> sa.Engine:
@@ -42,14 +52,16 @@ def writer_engine(settings: Settings) -> sa.Engine:
     """
     path = settings.database_path
     if path is None:
-        return sa.create_engine(settings.database)
+        return sa.create_engine(settings.database, hide_parameters=True)
     create_private_file(path)
+    pragmas = _POWER_PRAGMAS if settings.durability == "power" else _WRITER_PRAGMAS
 
     def connect() -> sqlite3.Connection:
         connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-        return _with_pragmas(connection, _WRITER_PRAGMAS)
+        return _with_pragmas(connection, pragmas)
 
-    engine = sa.create_engine("sqlite://", creator=connect, poolclass=QueuePool, pool_size=1, max_overflow=0)
+    pool: dict[str, Any] = {"poolclass": QueuePool, "pool_size": 1, "max_overflow": 0}
+    engine = sa.create_engine("sqlite://", creator=connect, hide_parameters=True, **pool)
     sa.event.listen(engine, "begin", _begin_immediate)
     return engine
 
@@ -62,7 +74,8 @@ def reader_engine(settings: Settings) -> sa.Engine:
     """
     path = settings.database_path
     if path is None:
-        return sa.create_engine(settings.database, execution_options={"postgresql_readonly": True})
+        readonly = {"postgresql_readonly": True}
+        return sa.create_engine(settings.database, execution_options=readonly, hide_parameters=True)
     if not path.exists():
         raise StoreError(
             f"no database at {path}",
@@ -74,7 +87,7 @@ def reader_engine(settings: Settings) -> sa.Engine:
         connection = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
         return _with_pragmas(connection, ("query_only=ON",))
 
-    return sa.create_engine("sqlite://", creator=connect, poolclass=NullPool)
+    return sa.create_engine("sqlite://", creator=connect, poolclass=NullPool, hide_parameters=True)
 
 
 def _with_pragmas(connection: sqlite3.Connection, pragmas: Iterable[str]) -> sqlite3.Connection:
@@ -94,12 +107,44 @@ def create_private_file(path: Path) -> None:
         StoreError: The folder or file cannot be made.
     """
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(path.parent)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
         raise StoreError(
             f"cannot write {path}: {error.strerror}", hint="choose another place with --database or TOOLLOG_DATABASE"
         ) from error
+
+
+def shown(settings: Settings) -> str:
+    """Return the name of a database as it may be shown: without the password that a URL may hold."""
+    if settings.database_path is not None:
+        return settings.database
+    try:
+        return sa.make_url(settings.database).render_as_string(hide_password=True)
+    except sa.exc.ArgumentError:
+        return settings.database.rpartition("@")[2]  # no URL of ours, but it may have a login all the same
+
+
+class Files(NamedTuple):
+    """Which files a database consists of, by device and inode; None for what is not there."""
+
+    database: tuple[int, int] | None
+    log: tuple[int, int] | None
+    """Its write-ahead log."""
+
+
+def files_of(settings: Settings) -> Files:
+    """Return which files stand in the place of a database now."""
+    path = settings.database_path
+    return Files(None, None) if path is None else Files(_inode(path), _inode(path.with_name(f"{path.name}-wal")))
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def look_around(engine: sa.Engine) -> None:
@@ -108,6 +153,17 @@ def look_around(engine: sa.Engine) -> None:
         with engine.begin() as connection:
             connection.exec_driver_sql("PRAGMA analysis_limit=1000")
             connection.exec_driver_sql("ANALYZE")
+
+
+def exclude_writers(connection: sa.Connection) -> None:
+    """Keep other processes from storing exchanges until the transaction ends; wait for one that is in the middle of it.
+
+    On SQLite every transaction that writes does so by itself. On PostgreSQL several could write at once, and would not
+    see each other's exchanges when they look for what these continue; and as they meet in the messages that many
+    conversations share, they would wait for each other in a circle.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_STORING})")
 
 
 @contextmanager
@@ -127,13 +183,18 @@ def is_store_trouble(error: BaseException) -> bool:
     Busy, full, read-only, damaged, away: the same data may go in later. A constraint that fails will fail again.
     """
     original = error.orig if isinstance(error, DatabaseError) else error
+    state = getattr(original, "sqlstate", None)
+    if state is not None:  # PostgreSQL says what it is; its driver's classes put a read-only server beside a bug
+        return state[:2] not in _FAILS_AGAIN or state in _MAY_BE_MENDED
+    if isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated:
+        return True
     return isinstance(error, OperationalError) or (
         isinstance(original, OSError | sqlite3.OperationalError) or type(original) is sqlite3.DatabaseError
     )
 
 
 def _explain(error: BaseException, settings: Settings) -> StoreError:
-    text, database, path = str(error), settings.database, settings.database_path
+    text, database, path = str(error), shown(settings), settings.database_path
     if "locked" in text or "busy" in text:
         return StoreError(f"{database} is locked by another program", hint="close it, or try again")
     if "not a database" in text or "malformed" in text:

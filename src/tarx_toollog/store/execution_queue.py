@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from tarx_toollog.redaction.redactor import Redactor
-from tarx_toollog.store.engine import is_store_trouble
+from tarx_toollog.store.engine import exclude_writers, is_store_trouble
 from tarx_toollog.store.frames import ExecutionReport, Frame, read_execution
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class ExecutionQueue:
             assert redactor is not None
             try:
                 with engine.begin() as connection:
+                    exclude_writers(connection)
                     for report in batch:
                         kind, text = (
                             None if said is None else redactor.text(said)[0]

@@ -95,6 +95,11 @@ def pack_frames(frames: Sequence[FrameParts]) -> bytes:
     return b"".join(pieces)
 
 
+def packed_size(frames: Sequence[FrameParts]) -> int:
+    """Return how many bytes ``pack_frames`` makes of them."""
+    return sum(_HEADER.size + sum(map(len, payload)) for _, _, payload in frames)
+
+
 def exchange_frames(uid: bytes, raw: RawExchange) -> list[FrameParts]:
     """Return the frames of a whole exchange; ``Assembly`` is the inverse."""
     frames: list[FrameParts] = [(Kind.BEGIN, uid, begin_payload(raw.begin, [raw.request_body]))]
@@ -114,6 +119,12 @@ def begin_payload(begin: Begin, body: Sequence[bytes], body_size: int | None = N
         values["body_size"] = body_size
     meta = json.dumps(values, separators=(",", ":")).encode("ascii")
     return [_U32.pack(len(meta)), meta, *body]
+
+
+def without_body(frame: FrameParts) -> FrameParts:
+    """Return a BEGIN frame without its request body, whose size the frame still knows; others as they are."""
+    kind, uid, payload = frame
+    return (kind, uid, payload[:2]) if kind is Kind.BEGIN else frame
 
 
 _FIELDS = {kind: tuple(field.name for field in fields(kind)) for kind in (Begin, ResponseStart, End, ExecutionReport)}

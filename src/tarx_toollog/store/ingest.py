@@ -24,7 +24,7 @@ import sqlalchemy as sa
 
 from tarx_toollog._version import __version__
 from tarx_toollog.config import Settings
-from tarx_toollog.errors import JournalError
+from tarx_toollog.errors import JournalError, StoreError
 from tarx_toollog.model import Exchange, Outcome
 from tarx_toollog.redaction.policy import Policy
 from tarx_toollog.redaction.redactor import Redactor
@@ -32,7 +32,7 @@ from tarx_toollog.store import frames as fr
 from tarx_toollog.store import journal as jr
 from tarx_toollog.store import quarantine
 from tarx_toollog.store.builds import Probed, write_probe
-from tarx_toollog.store.engine import is_store_trouble, writer_engine
+from tarx_toollog.store.engine import exclude_writers, files_of, is_store_trouble, writer_engine
 from tarx_toollog.store.execution_queue import ExecutionQueue
 from tarx_toollog.store.frames import Assembly, Kind
 from tarx_toollog.store.gaps import Gap, write_gaps
@@ -85,7 +85,7 @@ class Ingester:
         self._writer = Writer()
         self._redactor: Redactor | None = None
         self._gaps: list[Gap] = []
-        self._file: tuple[int, int] | None = None
+        self._files = files_of(settings)
         self._tidying = Tidying()
         self._reset()
 
@@ -130,9 +130,12 @@ class Ingester:
             sqlalchemy.exc.DatabaseError: It is busy or away.
         """
         if self._engine is not None:
-            if self._file == self._file_on_disk():
+            now = files_of(self._settings)
+            if self._files == now:
                 return
             # Deleted or replaced under us: writing would succeed and reach nobody.
+            if self._files.database != now.database:
+                self.note_gap("database", 1, "the file was deleted or replaced while it was open, with what it held")
             self._engine.dispose()
             self._engine = None
             self._reset()  # so that the segments that are still there are read again
@@ -148,15 +151,7 @@ class Ingester:
             engine.dispose()
             raise
         self._engine = engine
-        self._file = self._file_on_disk()
-
-    def _file_on_disk(self) -> tuple[int, int] | None:
-        path = self._settings.database_path
-        try:
-            found = None if path is None else path.stat()
-        except FileNotFoundError:
-            return None
-        return None if found is None else (found.st_dev, found.st_ino)
+        self._files = files_of(self._settings)
 
     def recover(self) -> int:
         """Ingest the segments of dead processes and close their open exchanges; return how many were ingested."""
@@ -282,6 +277,8 @@ class Ingester:
     def _commit_all(self) -> int:
         done = 0
         while self._ready or self._gaps or self._probes:
+            if self._files != files_of(self._settings):  # under load a pass takes minutes: it cannot wait for `open`
+                raise StoreError("the database was deleted or replaced while it was open", hint="it is opened again")
             batch = list(self._ready.items())[:BATCH]
             try:
                 self._commit(batch)
@@ -306,9 +303,11 @@ class Ingester:
             items.append(self._redacted(decode(ready.raw, open_ended=ready.still_open), ready.raw))
             self._give_way()
         with self._engine.begin() as connection:
+            exclude_writers(connection)
             for item, raw, redaction in items:
                 self._writer.write(connection, item, raw, redaction)
-                self._give_way()
+                if self._engine.dialect.name == "sqlite":  # on a server, the processes of all hosts wait for this one
+                    self._give_way()
             self._writer.settle(connection)
             probes = tuple(self._probes)
             for probed in probes:

@@ -6,22 +6,30 @@ spool while the database is locked, full or away: one mechanism for all three. N
 A *segment* belongs to one process (``<writer uid>-<number>.tlj``); the process holds a lock on
 ``<writer uid>.lock`` while it lives, so that another one can tell a dead process's segments from a live one's.
 
-One ``write`` per append and no fsync: what was appended survives the death of the process, not of the machine.
+What was appended survives, by the level of *durability*:
+
+* ``async``: nothing; it is held in memory until the writer thread comes by.
+* ``process``: the death of the process, by one ``write`` per append and no fsync.
+* ``power``: the same at first, and the death of the machine once ``when_synced`` has answered.
 """
 
 import errno
 import fcntl
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tarx_toollog.errors import JournalError
-from tarx_toollog.store.frames import MAGIC, FrameParts, pack_frames
+from tarx_toollog.store.frames import MAGIC, FrameParts, pack_frames, packed_size
+from tarx_toollog.store.private import make_private_folder
+from tarx_toollog.store.syncing import Syncer, sync_file, sync_folder
 
 SEGMENT_SUFFIX = ".tlj"
 LOCK_SUFFIX = ".lock"
-MAX_SEGMENT_BYTES = 64 * 2**20  # small enough to be deleted often, large enough to hold a busy hour
+MAX_SEGMENT_BYTES = 8 * 2**20  # after a fault a segment is read again from its beginning: seconds, not minutes
+MAX_HELD_BYTES = 64 * 2**20  # of ``async``, in memory
+_HELD_FRAMES = 64  # written at once, so that nobody waits long for the lock
 
 
 class JournalSealedError(JournalError):
@@ -36,9 +44,17 @@ class Journal:
     Args:
         folder: Where segments live; made (0700) when missing.
         writer_uid: Id of this process in the store.
+        durability: What an append survives; see above.
+        sync_failed: Called with the error, in another thread, when the disk refuses a sync.
     """
 
-    def __init__(self, folder: Path, writer_uid: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        writer_uid: str,
+        durability: str = "process",
+        sync_failed: Callable[[Exception], None] = lambda _: None,
+    ) -> None:
         self.folder = folder
         self.writer_uid = writer_uid
         self.bytes_appended = 0
@@ -46,9 +62,15 @@ class Journal:
         self._number = 0
         self.is_sealed = False  # whether it takes no more frames
         self._is_torn = False  # whether the segment ends in a half frame
+        self._held: list[FrameParts] = []
+        self._held_bytes = 0
+        self._is_async = durability == "async"
+        self._syncer = Syncer(self._sync, sync_failed) if durability == "power" else None
+        self._full_fds: list[int] = []  # full segments that were not synced yet
+        self._is_name_synced = False
         self._lock_path, lock_fd = folder / f"{writer_uid}{LOCK_SUFFIX}", -1
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_folder(folder)
             lock_fd = os.open(self._lock_path, os.O_RDWR | os.O_CREAT, 0o600)
             fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._fd = _open_segment(self.current)
@@ -80,20 +102,40 @@ class Journal:
             OSError: The disk is full or the file is gone; nothing was appended.
             JournalSealedError: It was sealed.
         """
+        if self._is_async:
+            self._hold(frames)
+            return
         data = pack_frames(frames)
         with self._lock:
-            if self.is_sealed:
-                raise JournalSealedError("the journal was closed")
-            if self._is_torn:
-                self._rotate()
-            written = os.write(self._fd, data)
-            if written != len(data):  # the disk filled up in the middle: leave no half frame behind
-                self._take_back()
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            self._size += written
-            self.bytes_appended += written
-            if self._size > MAX_SEGMENT_BYTES:
-                self._rotate_if_possible()
+            self._refuse_if_sealed()
+            self._write(data)
+            self.bytes_appended += len(data)
+
+    def write_held(self) -> None:
+        """Write what ``async`` holds in memory; called by the writer thread.
+
+        Raises:
+            OSError: As for ``append``; what was not written is still held.
+        """
+        while self._held:
+            with self._lock:
+                some = self._held[:_HELD_FRAMES]
+                self._write(pack_frames(some))
+                del self._held[: len(some)]
+                self._held_bytes -= packed_size(some)
+
+    def when_synced(self, answer: Callable[[], None]) -> None:
+        """Call ``answer``, in another thread, once the disk has what was appended so far, or has refused it.
+
+        Without ``power`` there is nothing to wait for.
+
+        Raises:
+            RuntimeError: No thread can be started.
+        """
+        if self._syncer is None or self._fd < 0:
+            answer()
+        else:
+            self._syncer.ask(answer)
 
     def rotate(self) -> None:
         """Begin a new segment, so that the current one can be deleted once it is in the database."""
@@ -105,9 +147,13 @@ class Journal:
         """Take no more frames: what is in the segments now is all that they will ever hold."""
         with self._lock:
             self.is_sealed = True
+        self.write_held()
 
     def close(self) -> None:
         """Release the segment and the lock; an empty segment and, with the last segment, the lock file go."""
+        if self._syncer is not None:
+            self._syncer.ask(lambda: None)
+            self._syncer.close()
         with self._lock:
             self.is_sealed = True
             if self._fd < 0:
@@ -121,14 +167,63 @@ class Journal:
     def forget_after_fork(self) -> None:
         """Let go of the files in a child process, so that its life does not keep up the parent's lock."""
         self._lock = threading.Lock()  # another thread of the parent may have held it
+        self._syncer = None  # its thread is the parent's
         self.is_sealed = True
         self._close_files()
 
     def _close_files(self) -> None:
         if self._fd >= 0:
-            os.close(self._fd)
-            os.close(self._lock_fd)
+            for fd in (self._fd, self._lock_fd, *self._full_fds):
+                os.close(fd)
         self._fd = self._lock_fd = -1
+        self._full_fds, self._held = [], []
+
+    def _refuse_if_sealed(self) -> None:
+        if self.is_sealed:
+            raise JournalSealedError("the journal was closed")
+
+    def _hold(self, frames: Sequence[FrameParts]) -> None:
+        size = packed_size(frames)
+        with self._lock:
+            self._refuse_if_sealed()
+            if self._held_bytes + size > MAX_HELD_BYTES:
+                raise OSError(errno.ENOBUFS, "the memory of the journal is full")
+            self._held.extend(frames)
+            self._held_bytes += size
+            self.bytes_appended += size
+
+    def _write(self, data: bytes) -> None:
+        if self._is_torn:
+            self._rotate()
+        written = os.write(self._fd, data)
+        if written != len(data):  # the disk filled up in the middle: leave no half frame behind
+            self._take_back()
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._size += written
+        if self._size > MAX_SEGMENT_BYTES:
+            self._rotate_if_possible()
+
+    def _sync(self) -> None:
+        """Bring all segments to the disk; after a failure go on in a new one: nobody knows what the old one has."""
+        with self._lock:
+            if self._fd < 0:
+                return
+            fds, self._full_fds = [*self._full_fds, os.dup(self._fd)], []
+            is_name_synced, self._is_name_synced = self._is_name_synced, True
+        try:
+            for fd in fds:
+                sync_file(fd)
+            if not is_name_synced:
+                sync_folder(self.folder)
+        except OSError:
+            with self._lock:
+                self._is_name_synced = False
+                if self._size > len(MAGIC) and self._fd >= 0:
+                    self._rotate_if_possible()
+            raise
+        finally:
+            for fd in fds:
+                os.close(fd)
 
     def _take_back(self) -> None:
         try:
@@ -146,7 +241,11 @@ class Journal:
         # First the new segment, then the change: a failure must not leave a closed file to write to.
         number = self._number + 1
         fd = _open_segment(self.folder / f"{self.writer_uid}-{number:06d}{SEGMENT_SUFFIX}")
-        os.close(self._fd)
+        if self._syncer is None:
+            os.close(self._fd)
+        else:
+            self._full_fds.append(self._fd)  # a sync may take seconds, and a chat waits for this lock
+            self._is_name_synced = False
         self._fd, self._number, self._size, self._is_torn = fd, number, len(MAGIC), False
 
 

@@ -13,7 +13,7 @@ from tarx_toollog.errors import ConfigError
 from tarx_toollog.model import Exchange, Trajectory
 from tarx_toollog.redaction.policy import Policy
 from tarx_toollog.redaction.redactor import Redactor
-from tarx_toollog.store.engine import reader_engine, store_errors, writer_engine
+from tarx_toollog.store.engine import exclude_writers, reader_engine, store_errors, writer_engine
 from tarx_toollog.store.filters import Filters
 from tarx_toollog.store.guard import limit_to_reading, message_of, one_statement_each, took_too_long, would_write
 from tarx_toollog.store.migrate import prepare, require_current
@@ -128,6 +128,7 @@ class ToolLog:
         """Write exchanges in one transaction, without what must not be stored, and return their internal keys."""
         try:
             with store_errors(self.settings), self.engine.begin() as connection:
+                exclude_writers(connection)
                 ids = []
                 for item in exchanges:
                     clean, redaction = redact_exchange(self._redactor, item)

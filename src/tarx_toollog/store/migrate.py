@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from tarx_toollog._version import __version__
 from tarx_toollog.config import Settings
 from tarx_toollog.errors import SchemaOutdatedError, SchemaTooNewError, StoreError
-from tarx_toollog.store.engine import look_around, store_errors, writer_engine
+from tarx_toollog.store.engine import exclude_writers, look_around, store_errors, writer_engine
 from tarx_toollog.store.schema import SCHEMA_REVISION, SEARCH, create_triggers, metadata, store_meta, tally_change
 from tarx_toollog.store.views import VIEWS
 
@@ -158,6 +158,7 @@ def _table_statements(dialect_name: str) -> tuple[str, ...]:
 
 def _create(engine: sa.Engine) -> None:
     with engine.begin() as connection:
+        exclude_writers(connection)
         if sa.inspect(connection).has_table("alembic_version"):
             return  # another process was faster
         for statement in _table_statements(connection.dialect.name):

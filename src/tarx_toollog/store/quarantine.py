@@ -29,6 +29,8 @@ def put(journal: Path, name: str, data: bytes) -> None:
     fd = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(fd, "wb") as file:
         file.write(data)
+        file.flush()
+        os.fsync(fd)  # what it was copied from is deleted next
 
 
 def held_in(journal: Path) -> Held:

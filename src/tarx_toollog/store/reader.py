@@ -107,6 +107,8 @@ class Reader:
             hint_source=source,
             outer_uid=self._uid(exchange, row.outer_exchange_id),
             client_key=row.client_key,
+            client_kind=row.client_kind,
+            client_origin=row.client_origin,
             user_agent=row.user_agent,
             upstream=row.upstream,
             run_uid=self._uid(run, row.run_id),

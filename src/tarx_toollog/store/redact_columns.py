@@ -127,6 +127,7 @@ SOURCES = (
             Column("error_body", "json", "error"),
             Column("response_extra", "json", "response"),
             Column("notes", "json"),
+            Column("client_origin", "text"),
             Column("user_agent", "text"),
             Column("upstream", "text"),
             Column("route", "text"),

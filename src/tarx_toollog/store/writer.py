@@ -328,6 +328,8 @@ def _begin_values(item: Exchange) -> dict[str, Any]:
         "layout": list(request.layout) or None if request else None,
         "request_model": request.model if request else None,
         "client_key": item.client_key,
+        "client_kind": item.client_kind,
+        "client_origin": item.client_origin,
         "user_agent": item.user_agent,
         "upstream": item.upstream,
         "request_size": item.request_size,

@@ -71,4 +71,4 @@ def create_app(settings: Settings, *, annotator: str, access: Access | None = No
     for router in _ROUTERS:
         app.include_router(router)
     app.mount("/api", create_api(site))
-    return Guard(app, access or Access())
+    return Guard(app, access or Access.by_settings(settings, "pages", "127.0.0.1"))

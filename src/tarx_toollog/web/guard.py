@@ -15,16 +15,12 @@ send it as a bearer token. Where the pages are mounted in an application that li
 token, only what comes from this machine is answered.
 """
 
-import hmac
-import ipaddress
 import json
-import secrets
-import socket
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode
 
+from tarx_toollog.capture.access import PARAMETER, Access, has_token, is_loopback, is_origin_of
 from tarx_toollog.web.addresses import BASE
 
 Scope = MutableMapping[str, Any]
@@ -33,9 +29,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-PARAMETER = "token"
-"""Name of the parameter that brings the token."""
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+__all__ = ["Access", "Guard"]
 
 _COOKIE = "toollog_ui"
 _API = "/api/"
@@ -54,45 +48,6 @@ _HEADERS = (
     (b"referrer-policy", b"same-origin"),
     (b"cache-control", b"no-store"),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """What is let in."""
-
-    hosts: frozenset[str] = LOOPBACK
-    """Names that this server goes by."""
-    any_address: bool = False
-    """Whether every numeric address is one of them, too: a name can be made to point here, a number cannot."""
-    token: str | None = None
-    """What everybody has to bring; None: nothing."""
-
-    @classmethod
-    def on(cls, host: str) -> "Access":
-        """Return what is let in by a server that listens on ``host``."""
-        name = host.lower()
-        if is_loopback(name):
-            return cls(LOOPBACK | {name})
-        any_address = name in ("0.0.0.0", "::", "")  # noqa: S104 - compared, not bound
-        return cls(LOOPBACK | {name, socket.gethostname().lower()}, any_address, secrets.token_urlsafe(24))
-
-    def link(self, address: str) -> str:
-        """Return an address of ours with the token that opens it, where one is needed."""
-        return address if self.token is None else f"{address}?{PARAMETER}={quote(self.token)}"
-
-    def knows(self, host: str) -> bool:
-        """Say whether a ``Host`` header names this server; the port does not matter."""
-        name = _name_of(host)
-        return name in self.hosts or (self.any_address and _is_address(name))
-
-
-def is_loopback(host: str) -> bool:
-    """Say whether only programs of this machine can reach an address."""
-    if host in LOOPBACK or not _is_address(host):
-        return host in LOOPBACK
-    address = ipaddress.ip_address(host)
-    # A socket for both families says the address of an IPv4 client like this: ::ffff:127.0.0.1
-    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 class Guard:
@@ -117,7 +72,7 @@ class Guard:
         is_api = scope["path"].startswith(f"{base}{_API}")
         if refused := self._refusal(scope, is_api):
             await _answer(send, *refused, is_json=is_api)
-        elif self._access.token is not None and not _has(_brought(scope), self._access.token):
+        elif self._access.token is not None and not has_token(_brought(scope), self._access.token):
             await self._ask_for_token(scope, send, self._access.token, is_api)
         elif scope["path"] == base:  # the place itself, without the slash that our addresses go on behind
             await _answer(send, 307, "", [(b"location", f"{quote(base)}/".encode("ascii"))])
@@ -127,7 +82,10 @@ class Guard:
     def _refusal(self, scope: Scope, is_api: bool) -> tuple[int, str] | None:
         hosts = _header(scope, b"host")
         if len(hosts) != 1 or not self._access.knows(hosts[0]):
-            return 421, "This server does not go by that name. Open the address that was printed when it started."
+            return 421, (
+                "This server does not go by that name. Open the address that was printed when it started, "
+                "or put the name into the setting allowed_hosts."
+            )
         client = scope.get("client")
         if self._access.token is None and client and not is_loopback(client[0]):
             return 403, "These pages are for this machine alone."
@@ -142,7 +100,7 @@ class Guard:
             )
             is_ours = site in ("", "none", "same-origin") or is_visit
             return None if is_ours else (403, "Another site may link here, and nothing else.")
-        is_ours = all(urlsplit(each).netloc.lower() == hosts[0].lower() for each in origin)
+        is_ours = all(is_origin_of(each, hosts[0]) for each in origin)
         if is_ours and (site == "same-origin" or (not site and (origin or is_api))):
             return None
         return 403, "Forms are taken from the pages of this server alone."
@@ -150,7 +108,7 @@ class Guard:
     async def _ask_for_token(self, scope: Scope, send: Send, token: str, is_api: bool) -> None:
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         given = [value for name, value in query if name == PARAMETER]
-        if is_api or scope["method"] not in _READING or not _has(given, token):
+        if is_api or scope["method"] not in _READING or not has_token(given, token):
             text = "A token is needed. Open the link that was printed when the server started."
             await _answer(send, 401, text, is_json=is_api)
             return
@@ -181,25 +139,6 @@ def _brought(scope: Scope) -> list[str]:
     schemes = (line.partition(" ") for line in _header(scope, b"authorization"))
     bearers = [value.strip() for scheme, _, value in schemes if scheme.lower() == "bearer"]
     return [value for name, _, value in pairs if name == _COOKIE] + bearers
-
-
-def _has(given: list[str], token: str) -> bool:
-    return any(hmac.compare_digest(each.encode(), token.encode()) for each in given)
-
-
-def _name_of(host: str) -> str:
-    try:
-        return (urlsplit(f"//{host}").hostname or "").rstrip(".")
-    except ValueError:  # brackets that do not match
-        return ""
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 def _with_headers(send: Send) -> Send:

@@ -34,7 +34,7 @@ from tarx_toollog.wire.protocols import (
     protocol_for,
     route_of,
 )
-from tarx_toollog.wire.raw import Chunk, Headers, RawExchange
+from tarx_toollog.wire.raw import Begin, Chunk, Headers, RawExchange
 
 __all__ = ["UNKNOWN_PROTOCOL", "decode", "is_model_route"]
 
@@ -48,6 +48,7 @@ _HINT_KEYS = ("conversation_id", "session_id", "thread_id")
 _PIECE = 64 * 1024  # bytes of a stream read at a time: the events of a larger piece would take many times its size
 _UNPACKABLE = f"response_{UNSUPPORTED}"
 _HEAD_SIZE = 64  # enough for white space, a byte order mark and the name of a field
+_MAX_ORIGIN = 256  # a name has 253 characters at most; what is longer, nobody can ask for anyway
 
 T = TypeVar("T")
 
@@ -88,12 +89,21 @@ def decode(raw: RawExchange, *, open_ended: bool = False) -> Exchange:
         hint_source=hint_source,
         outer_uid=begin.outer_uid,
         client_key=begin.client_key,
+        client_kind=_client_kind(begin),
+        client_origin=_header(begin.headers, "origin")[:_MAX_ORIGIN] or None,
         user_agent=_header(begin.headers, "user-agent") or None,
         upstream=begin.upstream,
         run_uid=begin.run_uid,
         request_size=max(begin.body_size, len(raw.request_body)),
         response_size=_response_size(raw),
     )
+
+
+def _client_kind(begin: Begin) -> str | None:
+    if begin.leg not in ("middleware", "proxy"):
+        return None
+    is_browser = any(_header(begin.headers, name) for name in ("origin", "sec-fetch-site"))
+    return "browser" if is_browser else "program"
 
 
 def _is_opaque(protocol: WireProtocol | None, context: DecodeContext) -> bool:

@@ -1,4 +1,4 @@
-"""Writes the reports that are files: HTML, JUnit and Markdown."""
+"""Writes the reports that are files: HTML, JUnit and Markdown, for their owner only: they hold what people said."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +10,7 @@ from tarx_toollog.replay.reports.report import Report
 from tarx_toollog.replay.reports.report_html import report_html
 from tarx_toollog.replay.reports.report_junit import report_junit
 from tarx_toollog.replay.reports.report_markdown import report_markdown
+from tarx_toollog.store.private import write_private
 
 
 def write_pages(
@@ -37,6 +38,6 @@ def write_pages(
         text = made[form]()
         try:
             # Half a character, which a model may have said, cannot stand in a file of UTF-8.
-            path.write_text(text, "utf-8", errors="replace")
+            write_private(path, text.encode("utf-8", errors="replace"))
         except OSError as error:
             raise ToolLogError(f"cannot write {path}: {error.strerror}", hint="choose another place") from error

@@ -74,10 +74,7 @@ exchange = sa.Table(
     id_column(),
     uid_column(),
     sa.Column(
-        "leg",
-        sa.String(12),
-        nullable=False,
-        comment="The tap that saw it: middleware, transport, proxy, replay.",
+        "leg", sa.String(12), nullable=False, comment="The tap that saw it: middleware, transport, proxy, replay."
     ),
     sa.Column(
         "protocol",
@@ -186,6 +183,8 @@ exchange = sa.Table(
     sa.Column("poisoned", sa.Boolean, comment="Whether the history holds a call whose arguments are not JSON."),
     sa.Column("redaction_policy", sa.String(16), comment="Hash of the redaction rules that were applied."),
     sa.Column("client_key", sa.String(32), comment="Keyed hash that tells clients apart without naming them."),
+    sa.Column("client_kind", sa.String(8), comment="browser or program; NULL for what a tap saw going out."),
+    sa.Column("client_origin", SafeText, comment="Site for whose page a browser sent it (Origin header)."),
     sa.Column("user_agent", SafeText, comment="User-Agent header."),
     sa.Column("upstream", SafeText, comment="Base URL of the server, where the tap knows it."),
     sa.Column("request_size", sa.BigInteger, nullable=False, comment="Bytes of the request body."),
@@ -282,6 +281,7 @@ tool_call = sa.Table(
     sa.Index("ix_tool_call_conversation_id", "conversation_id"),
     sa.Index("ix_tool_call_name", "name", "id"),
     sa.Index("ix_tool_call_step_no", "step_no", "id"),
+    index_where("ix_tool_call_not_native", "exchange_id", "choice", where="origin <> 'native'"),
     comment="One tool call of a model's answer, with its verdicts. Invalid calls are rows like any other.",
 )
 

@@ -18,6 +18,12 @@ from tarx_toollog.store.views.pieces import (
     share,
 )
 
+
+def _of_client(column: str) -> str:
+    outer = f"(SELECT o.{column} FROM exchange o WHERE o.id = e.outer_exchange_id)"  # noqa: S608 - a constant
+    return f"COALESCE(e.{column}, {outer})"
+
+
 V_EXCHANGES = View(
     name="v_exchanges",
     about="One row per exchange of live traffic, with the names instead of the keys.",
@@ -56,6 +62,8 @@ V_EXCHANGES = View(
         "poisoned": "Whether the history holds a call whose arguments are not JSON.",
         "first_byte_ms": "Time to the first byte of the answer.",
         "total_ms": "Time to the end of the answer.",
+        "client_kind": "browser or program: what sent it, or the inbound exchange during which it was made.",
+        "client_origin": "The site for whose page a browser sent that.",
         "answer": "Text of the answer.",
     },
     select=f"""
@@ -64,7 +72,7 @@ SELECT e.uid, e.started_at, c.uid, c.split, e.conversation_how, e.turn_no, e.ste
        e.finish_reason, e.http_status, e.error_type, e.error_text, e.n_messages, e.n_tools, e.n_tool_calls,
        e.input_tokens, e.output_tokens, e.usage_source, e.ctx_limit, {FILL_OF_E},
        e.tool_tokens, e.system_tokens, e.history_tokens, e.new_tokens, e.truncation, e.poisoned,
-       e.first_byte_ms, e.total_ms, {ANSWER_OF_E}
+       e.first_byte_ms, e.total_ms, {_of_client("client_kind")}, {_of_client("client_origin")}, {ANSWER_OF_E}
 FROM exchange e
 LEFT JOIN conversation c ON c.id = e.conversation_id
 WHERE e.run_id IS NULL

@@ -54,8 +54,9 @@ _CALL_REASON = f"""SUBSTR((
              WHERE tc.exchange_id = e.id AND tc.choice = 0 AND ({" OR ".join(check for _, check in _CALL_REASONS)})
          ), 10)"""  # noqa: S608 - constants
 # What a turn without a failure may still hold, which is most turns: a shorter way to the same answer.
-_NOT_NATIVE = """(SELECT MIN('not_native_call') FROM tool_call tc
-             WHERE tc.exchange_id = e.id AND tc.choice = 0 AND tc.origin <> 'native')"""
+_NOT_NATIVE = """CASE
+             WHEN e.id IN (SELECT tc.exchange_id FROM tool_call tc WHERE tc.choice = 0 AND tc.origin <> 'native')
+             THEN 'not_native_call' END"""
 
 _REASON = f"""CASE
          WHEN c.split = 'eval' THEN 'eval_conversation'

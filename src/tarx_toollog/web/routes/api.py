@@ -83,7 +83,8 @@ def create_api(site: Site) -> FastAPI:
     app.add_exception_handler(ToolLogError, _failure)
     app.add_exception_handler(HTTPException, _failure_of_the_router)
     app.add_exception_handler(Exception, _bug)
-    app.add_api_route("/labels", post_label, methods=["POST"])
+    body = {"required": True, "content": {_KIND: {"schema": _Posted.model_json_schema()}}}
+    app.add_api_route("/labels", post_label, methods=["POST"], openapi_extra={"requestBody": body})
     app.add_api_route("/labels", get_labels, methods=["GET"])
     return app
 

@@ -1,0 +1,1 @@
+"""Moving a whole store from one database into another: SQLite and PostgreSQL, either way."""
