@@ -16,7 +16,7 @@ for _name in list(os.environ):
         del os.environ[_name]
 
 _SLOW_MACHINES = [hypothesis.HealthCheck.too_slow]
-for _profile, _examples in (("dev", 25), ("ci", 60), ("deep", 10_000)):
+for _profile, _examples in (("dev", 25), ("ci", 40), ("deep", 10_000)):
     hypothesis.settings.register_profile(
         _profile,
         max_examples=_examples,

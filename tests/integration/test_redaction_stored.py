@@ -282,7 +282,7 @@ def test_every_column_that_a_server_can_write_to_is_redacted(
 TEXT_LEFT_ALONE = {
     # Keys, ids, names and digests: they link and count, or are words of ours.
     "exchange": "uid leg protocol method outcome conversation_how assistant_echo layout request_model response_model "
-    "response_id usage_source budget_source truncation redaction_policy client_key",
+    "response_id usage_source budget_source truncation redaction_policy client_key client_kind",
     "choice": "",
     "tool_call": "call_id id_state name argument_state schema_state origin quirks",
     "tool_result": "text call_id name match_how error_how",  # text is written again with its message

@@ -24,7 +24,7 @@ from tarx_toollog.store.retention.restore import put_on_disk
 
 @click.group()
 def group() -> None:
-    """Care for the database, and ask it: check, verify, backup, query, datasette …"""
+    """Care for the database, and ask it: query, verify, backup, restore, prune, erase, copy …"""
 
 
 for command in (query, queries, datasette, copy, prune, erase, gc, compact, restore):
