@@ -29,7 +29,7 @@ from tarx_toollog.store.where import heeding
 _LOOKED_AT = 30_000
 """Calls that may be looked at for one page before it ends: a tenth of a second."""
 _FEW = 5_000
-"""Calls of some tools, or at one depth, that are looked at all together, whatever their days."""
+"""Calls that a list may have to be found all together, whatever their days."""
 _CUT = 200
 """Characters of arguments and results in a list."""
 _IS_ERROR = tr.c.is_error.is_(sa.true())
@@ -225,18 +225,18 @@ def _places(
                 days.setdefault(row["day"], {})[row["tool"]] = row["n_calls"]
                 total += count
         tools = {tool for calls in days.values() for tool in calls}
-        if _are_few(connection, tools, depth):
+        if total <= _FEW and _are_near(connection, tools, depth):
             name = tc.c.name if depth is None else tc.c.name + ""  # the index of depths finds fewer
             return _all_of(connection, [name.in_(sorted(tools)), *conditions], after, size)
         found = _by_days(connection, days, conditions, after, size, bounds)
     return found._replace(total=total if is_tallied(filters) and period == period_of(filters) else None)
 
 
-def _are_few(connection: sa.Connection, tools: Collection[str], depth: int | None) -> bool:
-    """Say whether an index leads to few calls, whatever their days: those of the tools, or those at a depth."""
+def _are_near(connection: sa.Connection, tools: Collection[str], depth: int | None) -> bool:
+    """Say whether an index leads to them past few others: those of the tools, or those at a depth."""
     where: dict[str, Collection[Any]] = {"tool": tools} if depth is None else {"step_no": [depth]}
     n_calls: int = sum(row["n_calls"] for row in tallied(connection, "calls", ("tool",), where=where))
-    return n_calls <= _FEW
+    return n_calls <= _LOOKED_AT
 
 
 def _all_of(

@@ -2,6 +2,9 @@
 
 It says what SQL alone can say. An export that asks for nothing else takes no step that this view refuses; it may refuse
 more: equal rows, long ones, what a scenario holds. The reasons are those of ``export``, in the order of its gate.
+
+A reason takes several look-ups. SQLite works it out again at each place where a query names it, so who groups by it
+materializes it first, as the ready queries do.
 """
 
 from tarx_toollog.store.view import View

@@ -32,6 +32,7 @@ _PARAMETERS = (
     Parameter("limit", "number", "20", "rows at most"),
 )
 _HEAD = re.compile(r"-- (.*)")
+_SQL = re.compile(r"^(?:SELECT|WITH)\b", re.MULTILINE)
 _KEY = re.compile(r"([a-z_]+): (.*)")
 
 
@@ -64,7 +65,9 @@ def find_ready(name: str) -> ReadyQuery:
 def _read(name: str, text: str) -> ReadyQuery:
     """Return the query of a file: comments up to the first line of SQL, of which those without a key go on the last."""
     title, *head = [found[1] for found in _HEAD.finditer(text)]
-    sql = text[text.index("\nSELECT") + 1 :].rstrip() + "\n"
+    begins = _SQL.search(text)
+    assert begins is not None, name
+    sql = text[begins.start() :].rstrip() + "\n"
     keys: dict[str, str] = {}
     last = ""
     for line in head:

@@ -75,17 +75,13 @@ class ReadyQuery:
                 raise ConfigError(f"{self.name} has no parameter {name!r}", hint=f"it has {', '.join(names)}")
         zone = "+00:00" if dialect == "postgresql" else ""  # SQLite keeps times as text without one
         literals = {}
-        sql = self.sql
         for one in self.parameters:
-            if one.kind == "time" and one.name not in (given or ()):
-                # All of time needs no condition; with one, SQLite goes through the index of times to every row.
-                sql = re.sub(rf"[\w.]+ >= :{one.name}\b", "TRUE", sql)
             text = (given or {}).get(one.name, one.default)
             if text is None:
                 hint = f"--param {one.name}=… ({one.meaning})"
                 raise ConfigError(f"{self.name} needs a value for {one.name}", hint=hint)
             literals[one.name] = one.literal(text, zone)
-        return _spelled(sql, literals.__getitem__)
+        return self.replaced(literals.__getitem__)
 
     def replaced(self, spelled: Callable[[str], str]) -> str:
         """Return the SQL with something else in the place of each parameter.
@@ -93,11 +89,7 @@ class ReadyQuery:
         Args:
             spelled: Gives it for the name of the parameter.
         """
-        return _spelled(self.sql, spelled)
-
-
-def _spelled(sql: str, spelled: Callable[[str], str]) -> str:
-    return _NAME.sub(lambda found: spelled(found[1]), sql)
+        return _NAME.sub(lambda found: spelled(found[1]), self.sql)
 
 
 def parameter_names(sql: str) -> list[str]:
