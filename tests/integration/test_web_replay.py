@@ -43,6 +43,11 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         self.words += data
 
+    @property
+    def text(self) -> str:
+        """Its words, with one space between them."""
+        return " ".join(self.words.split())
+
 
 def read(client: httpx.Client, address: str, status: int = 200) -> Page:
     answer = client.get(address)

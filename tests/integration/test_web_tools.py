@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Iterator
-from html.parser import HTMLParser
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.integration.test_web_replay import read
 from tests.support.tool_log import HOSTILE_TOOL, SCRIPT, write_tool_log
 from tests.support.web_pages import served_pages
 
@@ -18,37 +18,6 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     write_tool_log(path)
     with served_pages(path) as url, httpx.Client(base_url=url, headers={"origin": url}) as client:
         yield client
-
-
-class Page(HTMLParser):
-    """A page, read: its links, its text, and how many rows its tables have."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.links: list[str] = []
-        self.words = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = {name: value or "" for name, value in attrs}
-        assert tag not in ("iframe", "object", "embed", "style", "img")
-        assert not any(name.startswith("on") or name == "style" for name in given)
-        assert tag != "script" or given["src"] == "/static/ui.js"
-        if tag == "a":
-            self.links.append(given["href"])
-
-    def handle_data(self, data: str) -> None:
-        self.words += data
-
-    @property
-    def text(self) -> str:
-        return " ".join(self.words.split())
-
-
-def read(client: httpx.Client, address: str, status: int = 200) -> Page:
-    answer = client.get(address)
-    assert status == answer.status_code, answer.text[-2000:]
-    return Page(answer.text)
 
 
 def test_the_list_of_tools_leads_to_each_and_to_the_calls_behind_its_figures(client: httpx.Client) -> None:

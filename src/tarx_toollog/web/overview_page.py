@@ -10,19 +10,13 @@ from tarx_toollog.store.answers.overview import FULL, Calls, Durations, Exchange
 from tarx_toollog.store.tallies import Period
 from tarx_toollog.web import addresses
 from tarx_toollog.web.charts import Amount, Bar, Cell, Chart, Point, Series, columns, dots, rows
+from tarx_toollog.web.outcomes import OUTCOMES
 
 MAX_TOOLS = 15
 """Tools of one chart or table, those that fail most often; the list of tools has them all."""
 
 _WEEK = timedelta(days=7)
 _MAX_DEPTH = 20  # deeper chains stand together: there are few, and no two alike
-_OUTCOMES = (
-    (Series("ok", "right, and no error"), "ok"),
-    (Series("faulty", "bad call"), "bad"),
-    (Series("error", "right, but an error came back"), "good_error"),
-    (Series("pending", "right, but without a result"), "unanswered"),
-)
-"""Each call once: how it went, and how the list of calls names that."""
 KINDS = (
     ("invalid JSON", "invalid", "invalid"),
     ("against the schema", "schema", "schema"),
@@ -126,10 +120,10 @@ def _times(found: Overview, part: Part) -> Chart | None:
         days = {"since": stretch.first.isoformat(), "until": stretch.end.isoformat()}
         amounts = [
             Amount(count, part.calls(kind=kind, **days))
-            for count, (_, kind) in zip(_by_outcome(stretch.calls), _OUTCOMES, strict=True)
+            for count, (_, kind) in zip(_by_outcome(stretch.calls), OUTCOMES, strict=True)
         ]
         bars.append(Bar(_days(stretch.first, stretch.end), amounts, part.calls(**days)))
-    return columns("Calls over time", "days (UTC)", "calls", [series for series, _ in _OUTCOMES], bars)
+    return columns("Calls over time", "days (UTC)", "calls", [series for series, _ in OUTCOMES], bars)
 
 
 def _by_outcome(calls: Calls) -> tuple[int, int, int, int]:
@@ -145,7 +139,7 @@ def _tools(found: Overview, part: Part) -> Chart | None:
     failing = [(name, calls) for name, calls in found.tools.items() if calls.failed][:MAX_TOOLS]
     if not failing:
         return None
-    shown = [pair for pair in _OUTCOMES if pair[1] in ("bad", "good_error")]
+    shown = [pair for pair in OUTCOMES if pair[1] in ("bad", "good_error")]
     bars = [
         Bar(
             name,

@@ -12,17 +12,11 @@ from tarx_toollog.store.answers.definition_diff import Change
 from tarx_toollog.store.answers.tool_details import ToolDetail
 from tarx_toollog.web import addresses
 from tarx_toollog.web.charts import Amount, Bar, Chart, Series, columns, rows
+from tarx_toollog.web.outcomes import OUTCOMES
 
 MAX_TOOLS = 20
 """Tools in the chart of the list: the table below it has them all."""
 
-_OUTCOMES = (
-    (Series("ok", "right, and no error"), "ok"),
-    (Series("faulty", "bad call"), "bad"),
-    (Series("error", "right, but an error came back"), "good_error"),
-    (Series("pending", "right, but without a result"), "unanswered"),
-)
-"""Each call once: how it went, and how the list of calls names that."""
 _FAULTS = ("invalid", "schema", "not_offered", "incomplete", "leaked", "error")
 _MAX_DAYS = 62  # bars side by side; of a longer time the latest
 _LINES = 400  # of a definition that a diff compares: more takes a second
@@ -50,13 +44,13 @@ def tools_chart(totals: Sequence[Mapping[str, Any]], query: Mapping[str, str]) -
             row["tool"],
             [
                 Amount(n, addresses.calls(**{**query, "tool": row["tool"], "kind": kind}))
-                for n, (_, kind) in zip(_by_outcome(row, ""), _OUTCOMES, strict=True)
+                for n, (_, kind) in zip(_by_outcome(row, ""), OUTCOMES, strict=True)
             ],
             addresses.tool(row["tool"], **_without(query, "tool")),
         )
         for row in shown
     ]
-    return rows("Calls by tool", "tool", "calls", [series for series, _ in _OUTCOMES], bars) if bars else None
+    return rows("Calls by tool", "tool", "calls", [series for series, _ in OUTCOMES], bars) if bars else None
 
 
 def days_chart(found: ToolDetail, query: Mapping[str, str]) -> Chart | None:
@@ -67,10 +61,10 @@ def days_chart(found: ToolDetail, query: Mapping[str, str]) -> Chart | None:
         period = {"since": day.isoformat(), "until": (day + _DAY).isoformat(), "tool": found.name}
         amounts = [
             Amount(n, addresses.calls(**{**query, **period, "kind": kind}))
-            for n, (_, kind) in zip(_by_outcome(row, "n_"), _OUTCOMES, strict=True)
+            for n, (_, kind) in zip(_by_outcome(row, "n_"), OUTCOMES, strict=True)
         ]
         bars.append(Bar(day.isoformat(), amounts, addresses.calls(**{**query, **period})))
-    return columns("Calls by day", "day (UTC)", "calls", [series for series, _ in _OUTCOMES], bars) if bars else None
+    return columns("Calls by day", "day (UTC)", "calls", [series for series, _ in OUTCOMES], bars) if bars else None
 
 
 def faults_chart(found: ToolDetail, query: Mapping[str, str]) -> Chart | None:
