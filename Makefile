@@ -7,7 +7,10 @@ PY := $(VENV)/bin/python
 DEV := $(VENV)/.installed-dev
 DEMO := $(VENV)/.installed-demo
 
-.PHONY: help venv demo test test-trainers check wheel fix docs bench bench-requant soak fuzz clean
+# The tests start hundreds of processes in three workers: where bytecode is not kept, each compiles everything again.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help venv demo test test-trainers check wheel fix docs bench bench-peers bench-requant soak fuzz clean
 
 help:
 	@echo "make demo    a real model, a Workbench that calls tools, and what toollog makes of it"
@@ -17,6 +20,7 @@ help:
 	@echo "make fix     mend lint and format"
 	@echo "make docs    generate the generated docs"
 	@echo "make bench   measure"
+	@echo "make bench-peers  how fast the proxy is beside LiteLLM (installs 750 MB into .venv-peers)"
 	@echo "make bench-requant  does the re-quantized fine-tune beat the base? (installs 1.5 GB)"
 	@echo "make soak    load and random faults for SOAK_SECONDS (default 600), and what was lost (nothing)"
 	@echo "make fuzz    look for inputs that break the decoder (FUZZ_SECONDS for each target, default 60)"
@@ -59,6 +63,10 @@ docs: $(DEV)
 
 bench: $(DEV)
 	$(PY) -m bench
+
+bench-peers: $(DEV)
+	@test -x .venv-peers/bin/litellm || { PYTHON="$(PYTHON)" sh scripts/venv.sh .venv-peers && .venv-peers/bin/pip install --quiet --disable-pip-version-check 'litellm[proxy]'; }
+	$(PY) -m bench speed peers
 
 bench-requant: $(DEV)
 	@PYTHON="$(PYTHON)" bash scripts/requant.sh

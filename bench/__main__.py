@@ -1,18 +1,19 @@
 """Run benches and write ``bench/results/<name>.json``.
 
 python -m bench             all but those that take long (see ``LONG``)
+python -m bench speed ...   what a chat pays (``bench.speed``)
 python -m bench NAME ...    those named; ``python -m bench.export --exchanges N`` for a smaller log
 """
 
 import json
 import platform
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from bench import (
     analysts,
-    capture,
     copy,
     decode,
     export,
@@ -25,10 +26,10 @@ from bench import (
     replay,
     torture,
 )
+from bench.speed import __main__ as speed
 
-BENCHES = {
+BENCHES: dict[str, Callable[..., dict[str, Any]]] = {
     "analysts": analysts.measure,
-    "capture": capture.measure,
     "copy": copy.measure,
     "decode": decode.measure,
     "export": export.measure,
@@ -48,6 +49,9 @@ RESULTS = Path(__file__).parent / "results"
 
 def main(names: list[str]) -> int:
     """Run the benches named, or all that are not long."""
+    if names[:1] == ["speed"]:
+        speed.main(names[1:])
+        return 0
     for name in names or [name for name in BENCHES if name not in LONG]:
         figures: dict[str, Any] = BENCHES[name]()
         figures["python"] = platform.python_version()

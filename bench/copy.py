@@ -16,9 +16,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from bench.big_store import build
-from bench.ingest import BATCH, conversation
+from bench.ingest import conversation
 from tarx_toollog import Settings, ToolLog
 from tarx_toollog.store.copying.copy import NoSteps, copy_store
+from tarx_toollog.store.ingest import BATCH
 from tarx_toollog.wire.decode import decode
 from tests.support.postgres import database, postgres
 

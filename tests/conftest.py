@@ -7,6 +7,7 @@ import hypothesis
 import pytest
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]  # it ships no types
 
+from tarx_toollog.store.sealing import forget_key
 from tests.support.model_server import ModelServer, running_model_server
 
 # A developer's own settings and proxies must not decide whether a test passes.
@@ -81,6 +82,14 @@ def _home_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         patch.delenv("XDG_DATA_HOME", raising=False)
         patch.delenv("XDG_CONFIG_HOME", raising=False)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_keys_left_in_memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let the keys of journals go that tests leave behind as a killed process does: memory outlives the tests."""
+    yield
+    for segment in tmp_path_factory.getbasetemp().rglob("*.tlj"):
+        forget_key(segment.parent, segment.stem.rpartition("-")[0])
 
 
 @pytest.fixture(scope="session")

@@ -42,6 +42,12 @@ class ParsedArguments(NamedTuple):
     state: ArgumentState
 
 
+# ``json.dumps`` makes an encoder with every call.
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+_READABLE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_IN_ASCII = json.JSONEncoder(separators=(",", ":"))
+
+
 def canonical_json(value: Json) -> bytes:
     """Return the canonical JSON of ``value`` as ASCII bytes.
 
@@ -49,7 +55,7 @@ def canonical_json(value: Json) -> bytes:
         InvalidJsonError: The value is nested too deep, or is not JSON at all.
     """
     try:
-        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        text = _CANONICAL.encode(value)
     except (RecursionError, TypeError, ValueError) as error:
         raise InvalidJsonError(f"cannot be written as JSON: {error}") from error
     return text.encode("ascii")
@@ -134,8 +140,8 @@ def json_text(value: Json) -> str:
     Non-ASCII text stays readable unless it holds a lone surrogate, which no database accepts; then the
     whole value is written with ``\uXXXX`` escapes. NUL is always escaped by JSON itself.
     """
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return text if is_storable(text) else json.dumps(value, separators=(",", ":"))
+    text = _READABLE.encode(value)
+    return text if is_storable(text) else _IN_ASCII.encode(value)
 
 
 def is_storable(text: str) -> bool:

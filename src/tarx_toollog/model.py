@@ -106,6 +106,8 @@ class Message:
     tool_calls: tuple[ToolCall, ...] = ()
     tool_results: tuple[ToolResult, ...] = ()
     """The results that it carries: one for a tool message, several for a user message of Anthropic's."""
+    memo: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What others have computed of it, under keys of their own. No part of what it says."""
 
     @property
     def is_prompt(self) -> bool:
@@ -122,6 +124,8 @@ class ToolDefinition:
     description: str = ""
     parameters: Mapping[str, Any] | None = None
     """The JSON Schema of the arguments; None when the definition has none."""
+    memo: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """As that of ``Message``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import json
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -310,7 +311,10 @@ def summary(writes: Sequence[Sequence[Exchange]]) -> dict[str, Any]:
             return {name: list(log.query(sql).rows) for name, sql in SUMMARY.items()}
 
 
-IN_ORDER = {name: summary([[seen.finished] for seen in made().seen]) for name, made in SCRIPTS.items()}
+@cache
+def in_order(name: str) -> dict[str, Any]:
+    """Return what the exchanges of a script are linked to when they come in order."""
+    return summary([[seen.finished] for seen in SCRIPTS[name]().seen])
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -330,12 +334,12 @@ def test_any_order_of_arrival_gives_the_same_rows(name: str, data: st.DataObject
         if data.draw(st.booleans(), label="commit"):
             writes.append([])
 
-    assert IN_ORDER[name] == summary(writes)
+    assert in_order(name) == summary(writes)
 
 
 def places(name: str) -> list[tuple[Any, ...]]:
     """Return, for each exchange, how it was linked, its turn and step, and its parent's number."""
-    rows = IN_ORDER[name]["exchanges"]
+    rows = in_order(name)["exchanges"]
     return [
         (how, conf, turn, step, None if up is None else int(up[-12:]))
         for _, how, conf, turn, step, _, _, up, *_ in rows
@@ -409,7 +413,7 @@ def test_the_dialogues_are_linked_as_they_were_held(name: str, expected: list[tu
 
 
 def test_each_dialogue_is_one_conversation_or_as_many_as_there_were() -> None:
-    counts = {name: len(rows["conversations"]) for name, rows in IN_ORDER.items()}
+    counts = {name: len(in_order(name)["conversations"]) for name in SCRIPTS}
 
     assert {
         **dict.fromkeys(SCRIPTS, 1),
@@ -421,7 +425,7 @@ def test_each_dialogue_is_one_conversation_or_as_many_as_there_were() -> None:
 
 
 def test_the_turns_are_those_of_the_branch_that_was_continued() -> None:
-    rows = [row[1:] for row in IN_ORDER["branches"]["turns"]]
+    rows = [row[1:] for row in in_order("branches")["turns"]]
     first, second = "01a20000-0000-7000-8000-000000000002", "01a20000-0000-7000-8000-000000000005"
 
     assert [

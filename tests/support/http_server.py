@@ -24,7 +24,7 @@ class Handler(BaseHTTPRequestHandler):
 def served_by(handler: type[Handler]) -> Iterator[str]:
     """Serve on a free port; yield the base URL."""
     server = HTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))  # how often it looks whether to stop
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()

@@ -26,7 +26,7 @@ from tarx_toollog.config import Settings
 from tarx_toollog.errors import ToolLogError
 from tarx_toollog.ids import uuid7
 from tarx_toollog.store.frames import FrameParts, Kind, packed_size
-from tarx_toollog.store.journal import JournalSealedError
+from tarx_toollog.store.journal import JournalEndedError
 from tarx_toollog.store.overflow import stub
 from tarx_toollog.store.secret import load_secret
 
@@ -90,7 +90,7 @@ class Recorder:
             return run
         try:
             run.append(frames, begun_in)
-        except JournalSealedError:
+        except JournalEndedError:
             run = self._start()
             run.append(frames, begun_in)
         return run

@@ -67,7 +67,7 @@ class Run:
     @property
     def is_over(self) -> bool:
         """Whether its journal takes no more frames."""
-        return self.journal.is_sealed
+        return self.journal.is_ended
 
     def append(self, frames: list[FrameParts], begun_in: "Run | None") -> None:
         """Append to the journal and wake the thread."""
@@ -121,6 +121,8 @@ class Run:
             if self._stopping:
                 break
             is_in_trouble = not self._works(self._ingest)
+            if is_in_trouble:
+                self._works(self.journal.put_key_beside)  # it may take days, and a reboot must not cost what is said
             pause_s = min(max(pause_s * 2, _RETRY_S[0]), _RETRY_S[1]) if is_in_trouble else 0.0
         self._works(self._finish)
         self.journal.close()
@@ -151,6 +153,7 @@ class Run:
         with self._idle:
             self._ingested_bytes = target
             self._idle.notify_all()
+        self.journal.take_key_back()
         self._recorder.last_error = None
         self._tidy_in_s = QUIET_S
         if ingester.is_drained:
@@ -160,7 +163,7 @@ class Run:
         """Let go of a segment whose content is in the database."""
         if self.room.is_full or self.journal.segment_bytes > ROTATE_WHEN_IDLE_BYTES:
             self.journal.rotate()
-            self._ingester.poll()  # deletes it now: chats may be waiting for the room, and it is not redacted
+            self._ingester.poll()  # deletes it now: chats may be waiting for the room
 
     def _tidy(self) -> None:
         self._tidy_in_s = None  # nothing is lost when it fails: the next exchange begins it anew

@@ -170,7 +170,7 @@ def quarantined(path: Path) -> Finding:
     if not held.n_files:
         return Finding("quarantine", "ok", "nothing had to be put aside")
     where = path / quarantine.FOLDER
-    text = f"{held.n_files} files ({size_text(held.n_bytes)}) that could not be stored lie in {where}, not redacted"
+    text = f"{held.n_files} files ({size_text(held.n_bytes)}) that could not be stored lie in {where}"
     hint = "report the error that stands in the table gap, keep the files for its mending, or delete them"
     return Finding("quarantine", "problem", text, hint)
 

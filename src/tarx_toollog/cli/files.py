@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from tarx_toollog.store.frames import Kind, read_frames
+from tarx_toollog.store.frames import Kind, read_heads
 from tarx_toollog.store.journal import is_alive, list_segments
 
 STALE_S = 60.0  # a writer starts within a second; what it has not taken in after a minute is stuck
@@ -45,7 +45,7 @@ def waiting_in(folder: Path, finished: Finished) -> Waiting:
             if alive and now - segment.stat().st_mtime < STALE_S:
                 continue
             # An exchange that is still running has no end yet: for a live process that is no delay.
-            uids = {frame.uid for frame in read_frames(segment) if frame.kind is Kind.END or not alive}
+            uids = {head.uid for head in read_heads(segment) if head.kind is Kind.END or not alive}
         except FileNotFoundError:
             continue  # taken in and deleted since the folder was listed
         counts[alive] += len(uids - set(finished(uids)))

@@ -17,7 +17,7 @@ from tarx_toollog.errors import SchemaOutdatedError, StoreError
 from tarx_toollog.store.engine import shown, store_errors
 from tarx_toollog.store.log import ToolLog
 from tarx_toollog.store.secret import token_path
-from tarx_toollog.web.app import toollog_pages
+from tarx_toollog.web.later import PagesLater
 
 
 @click.command()
@@ -49,7 +49,7 @@ def _proxy(app: App, settings: Settings, where: str) -> ToolLogProxy:
     app.say(f"pages: {to_pages.link(f'{where}{PLACE}/')}")
     if access.token is not None:
         app.say(f"clients need the token in {token_path(settings, 'chat')}, as their API key or as x-toollog-token")
-    pages = toollog_pages(settings, annotator=login_name(), access=to_pages)
+    pages = PagesLater(settings, annotator=login_name(), access=to_pages)
     return ToolLogProxy(settings=settings, pages=pages, access=access)
 
 

@@ -90,6 +90,8 @@ class Engine:
         self._cache: OrderedDict[str | bytes, _Result | None] = OrderedDict()
         self._held = 0
         self._taken: set[str] | None = None
+        self.memo_key = object()
+        """Under which messages keep what this engine made of them; not the engine, or they would keep that as well."""
 
     @contextmanager
     def remembering(self) -> Iterator[set[str]]:
@@ -101,6 +103,11 @@ class Engine:
             yield taken
         finally:
             self._taken = None
+
+    @property
+    def is_remembering(self) -> bool:
+        """Whether the values are noted that are taken out."""
+        return self._taken is not None
 
     def text(self, text: str) -> _Result:
         """Return a text without the values, and what was found; the same object when nothing was."""

@@ -143,8 +143,14 @@ class _Work:
         return response if is_same else replace(response, choices=choices, error=error, extra=extra)
 
     def _message(self, message: Message, path: str) -> Message:
-        raw = self._raw(message.raw, path)
-        return message if raw is message.raw else self._protocol.read_message(raw)
+        known = None if self._engine.is_remembering else message.memo.get(self._engine.memo_key)
+        if known is None:
+            raw, founds = self._engine.tree(message.raw, is_structural_of_message)
+            new = message if raw is message.raw else self._protocol.read_message(dict(raw))
+            known = message.memo[self._engine.memo_key] = new, founds
+        new, founds = known
+        self._note(path, founds)
+        return new
 
     def _choice(self, answer: Choice) -> Choice:
         path = f"choices[{answer.index}]"
@@ -180,9 +186,14 @@ class _Work:
         return calls if all(new is old for new, old in zip(made, calls, strict=True)) else tuple(made)
 
     def _tool(self, tool: ToolDefinition, path: str) -> ToolDefinition:
-        raw, founds = self._engine.tree(tool.raw, is_structural_of_tool)
+        known = None if self._engine.is_remembering else tool.memo.get(self._engine.memo_key)
+        if known is None:
+            raw, founds = self._engine.tree(tool.raw, is_structural_of_tool)
+            new = tool if raw is tool.raw else self._protocol.read_tool(raw)
+            known = tool.memo[self._engine.memo_key] = new, founds
+        new, founds = known
         self._note(path, founds)
-        return tool if raw is tool.raw else self._protocol.read_tool(raw)
+        return new
 
     def _note(self, under: str, founds: list[TreeFound]) -> None:
         self._rows += [(where(path, under), found) for path, found in founds]

@@ -29,6 +29,7 @@ from tarx_toollog.errors import ConfigError, NothingMatchedError
 from tarx_toollog.ids import uuid7
 from tarx_toollog.model import Outcome
 from tarx_toollog.store.engine import store_errors, writer_engine
+from tarx_toollog.store.prepared import Connected
 from tarx_toollog.store.schema import exchange
 from tarx_toollog.store.schema.builds import model_build, model_sighting
 from tarx_toollog.store.templates import write_template
@@ -234,7 +235,7 @@ def _look_again(connection: sa.Connection, probed: Probed) -> None:
 # ---- for an exchange ------------------------------------------------------------------------------------------------
 
 
-def build_of(connection: sa.Connection, place: Place, at: datetime) -> Known | None:
+def build_of(connection: Connected, place: Place, at: datetime) -> Known | None:
     """Return the build that answered an exchange, None where no probe can tell (see the module).
 
     Args:
@@ -268,7 +269,7 @@ def attribute(sightings: Sequence[Sighting], at: datetime) -> Known | None:
     return near.pop() if len(near) == 1 else None
 
 
-def _sightings(connection: sa.Connection, place: Place, since: datetime) -> list[Sighting]:
+def _sightings(connection: Connected, place: Place, since: datetime) -> list[Sighting]:
     rows = connection.execute(_SIGHTINGS, _place_values(place) | {"since": since})
     return [Sighting(Known(row.model_build_id, row.n_ctx), row.from_at, row.to_at) for row in rows]
 

@@ -25,6 +25,8 @@ class Parent:
     output_hash: bytes | None = None
     """Content hash of its answer's exact message."""
     output_sem: bytes | None = None
+    is_first: bool = True
+    """Whether it continues no other exchange itself."""
 
 
 class Answer(NamedTuple):

@@ -13,11 +13,14 @@ from sqlalchemy.dialects import postgresql, sqlite
 from tarx_toollog.canonical import bytes_hash, canonical_json, chain_hash, content_hash, json_text, parse_json
 from tarx_toollog.model import Message, ToolDefinition
 from tarx_toollog.store.budget import estimated_tokens
-from tarx_toollog.store.linker import message_hash, sem_chain
+from tarx_toollog.store.linker import exact_hash, sem_chain
+from tarx_toollog.store.prepared import Connected
 from tarx_toollog.store.schema import message, node, raw_body, tool_definition, toolset, toolset_item
 from tarx_toollog.store.verdicts import complexity
 
 CACHE_SIZE = 8192  # hashes and ids of the conversations that are alive; about 1 MB
+_MAX_TOOLSETS = 64
+_FEW = 3  # rows that are inserted without looking for them: what a request brings that no earlier one has sent
 IN_LIST = 500  # SQLite before 3.32 allows 999 variables in a statement
 
 # Statements are made once: building and hashing one costs SQLAlchemy more than running it.
@@ -31,16 +34,17 @@ _INSERT = {
     for table in _TABLES
     for dialect, insert in (("sqlite", sqlite.insert), ("postgresql", postgresql.insert))
 }
+_NEW_ITEMS = sa.insert(toolset_item)
 _BROUGHT = (
     sa.update(message)
-    .where(message.c.id.in_(sa.bindparam("ids", expanding=True)))
+    .where(message.c.id == sa.bindparam("message"))
     .values(first_exchange_id=sa.bindparam("exchange_id"))
 )
 _ANSWERED = (
     sa.update(message)
     .where(
         message.c.first_exchange_id.is_(None),
-        message.c.id.in_(sa.select(node.c.message_id).where(node.c.id.in_(sa.bindparam("ids", expanding=True)))),
+        message.c.id == sa.select(node.c.message_id).where(node.c.id == sa.bindparam("answer")).scalar_subquery(),
     )
     .values(first_exchange_id=sa.bindparam("exchange_id"))
 )
@@ -57,27 +61,31 @@ class Content:
         self._ids: dict[tuple[str, bytes], int] = {}
         self._new_messages: list[int] = []
         self._known_answers: list[int] = []
+        self._n_inserted = 0
+        # By the tools as objects, which are kept with the id: the same tools come with every request.
+        self._toolsets: dict[tuple[Any, ...], tuple[int, Sequence[ToolDefinition]]] = {}
 
     def forget(self) -> None:
         """Drop the caches; needed when a transaction that inserted rows was rolled back."""
         self._ids.clear()
+        self._toolsets.clear()
         self._new_messages.clear()
         self._known_answers.clear()
 
-    def brought_by(self, connection: sa.Connection, exchange_id: int | None) -> None:
+    def brought_by(self, connection: Connected, exchange_id: int | None) -> None:
         """Say which exchange brought the messages that were stored since the last call; None: one of a replay."""
         messages, answers = self._new_messages, self._known_answers
         self._new_messages, self._known_answers = [], []
         if exchange_id is None:
             return
         if messages:
-            connection.execute(_BROUGHT, {"ids": messages, "exchange_id": exchange_id})
+            connection.execute(_BROUGHT, [{"message": row_id, "exchange_id": exchange_id} for row_id in messages])
         if answers:  # a replay may have got it before
-            connection.execute(_ANSWERED, {"ids": answers, "exchange_id": exchange_id})
+            connection.execute(_ANSWERED, [{"answer": row_id, "exchange_id": exchange_id} for row_id in answers])
 
     def history(
         self,
-        connection: sa.Connection,
+        connection: Connected,
         messages: Sequence[Message],
         parent: int | None = None,
         parent_hash: bytes | None = None,
@@ -87,15 +95,16 @@ class Content:
         """Store a history, or append to one; return node id, hash and sem of its last node."""
         if not messages:
             return parent, parent_hash, parent_sem
-        message_hashes = [message_hash(m.raw) for m in messages]
+        message_hashes = [exact_hash(m) for m in messages]
         hashes: list[bytes] = []
         for digest in message_hashes:
             parent_hash = chain_hash(parent_hash, digest)
             hashes.append(parent_hash)
         sems = sem_chain(messages, parent_sem)
-        nodes = self._load(connection, node, hashes)
+        nodes = self._load(connection, node, hashes, but_few=_FEW)
         missing = [i for i, digest in enumerate(hashes) if digest not in nodes]
-        known = self._load(connection, message, [message_hashes[i] for i in missing])
+        known = self._load(connection, message, [message_hashes[i] for i in missing], but_few=_FEW)
+        n_before = self._n_inserted
         for i in missing:
             digest = message_hashes[i]
             if digest not in known:
@@ -107,22 +116,31 @@ class Content:
                 "depth": depth + i,
             }
             nodes[hashes[i]] = self._insert(connection, node, hashes[i], values)
-        if not missing and parent is not None:
+        if self._n_inserted == n_before and parent is not None:
             self._known_answers.append(nodes[hashes[-1]])
         return nodes[hashes[-1]], hashes[-1], sems[-1]
 
-    def message(self, connection: sa.Connection, item: Message, digest: bytes | None = None) -> int:
+    def message(self, connection: Connected, item: Message, digest: bytes | None = None) -> int:
         """Store a message and return its id."""
-        digest = digest or message_hash(item.raw)
+        digest = digest or exact_hash(item)
         known = self._find(connection, message, digest)
         return known if known is not None else self._insert(connection, message, digest, message_values(item))
 
-    def toolset(self, connection: sa.Connection, tools: Sequence[ToolDefinition], key: str) -> int:
+    def toolset(self, connection: Connected, tools: Sequence[ToolDefinition], key: str) -> int:
         """Store an ordered list of tool definitions and return its id."""
+        same = key, *map(id, tools)
+        if same in self._toolsets:
+            return self._toolsets[same][0]
         digest = content_hash("toolset", [key, [dict(tool.raw) for tool in tools]])
-        known = self._find(connection, toolset, digest)
-        if known is not None:
-            return known
+        toolset_id = self._find(connection, toolset, digest)
+        if toolset_id is None:
+            toolset_id = self._new_toolset(connection, digest, tools, key)
+        if len(self._toolsets) >= _MAX_TOOLSETS:
+            self._toolsets.clear()
+        self._toolsets[same] = toolset_id, tools
+        return toolset_id
+
+    def _new_toolset(self, connection: Connected, digest: bytes, tools: Sequence[ToolDefinition], key: str) -> int:
         definitions = [self.tool_definition(connection, tool) for tool in tools]
         size = sum(len(canonical_json(tool.raw)) for tool in tools)
         values = {"n_tools": len(tools), "tools_key": key, "size": size}
@@ -132,10 +150,10 @@ class Content:
             for i, definition in enumerate(definitions)
         ]
         if rows:
-            connection.execute(sa.insert(toolset_item), rows)
+            connection.execute(_NEW_ITEMS, rows)
         return toolset_id
 
-    def tool_definition(self, connection: sa.Connection, tool: ToolDefinition) -> int:
+    def tool_definition(self, connection: Connected, tool: ToolDefinition) -> int:
         """Store a tool definition and return its id."""
         raw = dict(tool.raw)
         digest = content_hash("tool_definition", raw)
@@ -153,7 +171,7 @@ class Content:
         }
         return self._insert(connection, tool_definition, digest, values)
 
-    def raw_body(self, connection: sa.Connection, data: bytes) -> int:
+    def raw_body(self, connection: Connected, data: bytes) -> int:
         """Store raw bytes and return their id."""
         digest = bytes_hash("raw_body", data)
         known = self._find(connection, raw_body, digest)
@@ -161,11 +179,13 @@ class Content:
             return known
         return self._insert(connection, raw_body, digest, {"size": len(data), "data": data})
 
-    def _find(self, connection: sa.Connection, table: sa.Table, digest: bytes) -> int | None:
+    def _find(self, connection: Connected, table: sa.Table, digest: bytes) -> int | None:
         return self._load(connection, table, [digest]).get(digest)
 
-    def _load(self, connection: sa.Connection, table: sa.Table, hashes: Iterable[bytes]) -> dict[bytes, int]:
-        """Return the ids of those rows that exist."""
+    def _load(
+        self, connection: Connected, table: sa.Table, hashes: Iterable[bytes], *, but_few: int = 0
+    ) -> dict[bytes, int]:
+        """Return the ids of those rows that exist; ``but_few`` that are not remembered are not asked for."""
         found: dict[bytes, int] = {}
         wanted: list[bytes] = []
         for digest in dict.fromkeys(hashes):
@@ -174,6 +194,8 @@ class Content:
                 wanted.append(digest)
             else:
                 found[digest] = row_id
+        if len(wanted) <= but_few:
+            return found  # most likely they are new, and an insert says whether they are
         for start in range(0, len(wanted), IN_LIST):
             part = {"hashes": wanted[start : start + IN_LIST]}
             for digest, row_id in connection.execute(_LOAD[table.name], part):
@@ -181,13 +203,15 @@ class Content:
                 self._remember(table, digest, row_id)
         return found
 
-    def _insert(self, connection: sa.Connection, table: sa.Table, digest: bytes, values: dict[str, Any]) -> int:
+    def _insert(self, connection: Connected, table: sa.Table, digest: bytes, values: dict[str, Any]) -> int:
         statement = _INSERT[table.name, connection.dialect.name]
         row_id = connection.execute(statement, values | {"hash": digest}).scalar()
-        if row_id is None:  # another process inserted the same content first
+        if row_id is None:  # it was there: an earlier process stored it, or this one so long ago that it forgot
             ((_, row_id),) = connection.execute(_LOAD[table.name], {"hashes": [digest]}).all()
-        elif table is message:
-            self._new_messages.append(int(row_id))
+        else:
+            self._n_inserted += 1
+            if table is message:
+                self._new_messages.append(int(row_id))
         self._remember(table, digest, row_id)
         return int(row_id)
 

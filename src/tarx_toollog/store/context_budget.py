@@ -6,7 +6,7 @@ first exchange that its server counts puts that right.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -14,6 +14,7 @@ from tarx_toollog.model import Exchange, Message, Outcome
 from tarx_toollog.store.budget import Calibration, budget, measure, poisoned
 from tarx_toollog.store.builds import Known, Place, build_of
 from tarx_toollog.store.linker import last_answer, sem_chain, split_leading
+from tarx_toollog.store.prepared import Connected
 from tarx_toollog.store.schema import exchange, model_build, node, run
 from tarx_toollog.wire.fields import count_or_none, dict_or_empty
 from tarx_toollog.wire.model_facts import ADAPTERS_PARAM
@@ -26,22 +27,27 @@ _RUN_BUILD = (
     .join(run, run.c.model_build_id == model_build.c.id)
     .where(run.c.uid == sa.bindparam("uid"))
 )
-_parent = exchange.alias("parent")
-_LINK = (
+_PARENT = (
     sa.select(
-        _parent.c.output_sem,
-        _parent.c.input_tokens,
-        _parent.c.usage_source,
-        _parent.c.response_model,
-        exchange.c.system_node_id.is_not_distinct_from(_parent.c.system_node_id).label("same_system"),
-        exchange.c.toolset_id.is_not_distinct_from(_parent.c.toolset_id).label("same_tools"),
+        exchange.c.output_sem,
+        exchange.c.input_tokens,
+        exchange.c.usage_source,
+        exchange.c.response_model,
+        exchange.c.system_node_id,
+        exchange.c.toolset_id,
         node.c.depth,
     )
-    .select_from(exchange)
-    .join(_parent, _parent.c.id == exchange.c.parent_exchange_id)
-    .outerjoin(node, node.c.id == _parent.c.input_node_id)
-    .where(exchange.c.id == sa.bindparam("exchange_id"))
+    .outerjoin(node, node.c.id == exchange.c.input_node_id)
+    .where(exchange.c.id == sa.bindparam("parent_id"))
 )
+
+
+class PromptPlace(NamedTuple):
+    """What the prompt of an exchange continues, and what it holds beside the history: rows of the store."""
+
+    parent_id: int | None
+    system_node_id: int | None
+    toolset_id: int | None
 
 
 class ContextBudgets:
@@ -59,19 +65,19 @@ class ContextBudgets:
         """Drop the calibrations: what was learned in a transaction that is undone would be learned twice."""
         self._calibrations.clear()
 
-    def values(self, connection: sa.Connection, exchange_id: int, item: Exchange) -> dict[str, Any]:
-        """Return the values for an exchange that has ended and whose beginning is written.
+    def values(self, connection: Connected, place: PromptPlace, item: Exchange) -> dict[str, Any]:
+        """Return the values for an exchange that has ended and is linked.
 
         Args:
             connection: The writer's connection.
-            exchange_id: Its row.
+            place: Where it stands.
             item: The exchange.
         """
         build = self._build(connection, item)
         found: dict[str, Any] = {"model_build_id": build.id if build else None}
         if item.request is None:
             return found | {"ctx_limit": build.n_ctx if build else None}
-        first_new, parent_tokens = self._link(connection, exchange_id, item)
+        first_new, parent_tokens = self._continued(connection, place, item)
         size = measure(item.request, first_new)
         calibration = self._calibration(build.id if build else model_of(item))
         limit = _asked_limit(item) or (build.n_ctx if build else None)
@@ -94,7 +100,7 @@ class ContextBudgets:
             found |= {"input_tokens": spent.input_tokens, "usage_source": "estimated"}
         return found
 
-    def _build(self, connection: sa.Connection, item: Exchange) -> Known | None:
+    def _build(self, connection: Connected, item: Exchange) -> Known | None:
         if item.run_uid is not None:  # a replay has asked its server at the start
             row = connection.execute(_RUN_BUILD, {"uid": item.run_uid}).first()
             return None if row is None else Known(row.id, row.n_ctx)
@@ -105,20 +111,24 @@ class ContextBudgets:
             return None
         return build_of(connection, Place.of(upstream, model_of(item)), item.started_at)
 
-    def _link(self, connection: sa.Connection, exchange_id: int, item: Exchange) -> tuple[int, int | None]:
+    def _continued(self, connection: Connected, place: PromptPlace, item: Exchange) -> tuple[int, int | None]:
         """Return where the new messages begin, and the tokens of the parent's prompt where they can be compared."""
         assert item.request is not None
         if item.request.previous_response_id is not None:
             return 0, None  # all of it is new: the server keeps the rest
         history = split_leading(item.request.messages)[1]
-        row = connection.execute(_LINK, {"exchange_id": exchange_id}).first()
+        row = None
+        if place.parent_id is not None:
+            row = connection.execute(_PARENT, {"parent_id": place.parent_id}).first()
         first_new = None if row is None or row.depth is None else row.depth + 2
         if row is None or first_new is None or not _opens(history[:first_new], row.output_sem):
             last = last_answer(history)
             return 0 if last is None else last + 1, None
         model = item.response.model if item.response is not None else None
         is_comparable = (
-            row.same_system and row.same_tools and row.usage_source in _COUNTED and row.response_model == model
+            (row.system_node_id, row.toolset_id) == (place.system_node_id, place.toolset_id)
+            and row.usage_source in _COUNTED
+            and row.response_model == model
         )
         return first_new, row.input_tokens if is_comparable else None
 

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from tarx_toollog.model import EPOCH
 from tarx_toollog.store.frames import ExecutionReport
 from tarx_toollog.store.lookup import LIMIT
+from tarx_toollog.store.prepared import Connected
 from tarx_toollog.store.schema import exchange, tool_call, tool_execution, tool_result
 from tarx_toollog.store.turns import TurnKey
 from tarx_toollog.store.types import UtcDateTime
@@ -66,6 +67,7 @@ _OF_STEP = (
 )
 _KNOWN = sa.select(tool_execution.c.id).where(tool_execution.c.uid == sa.bindparam("uid"))
 _INSERT = sa.insert(tool_execution)
+_ANY = sa.select(tool_execution.c.id).limit(1)
 _PENDING_BY_ID = (
     sa.select(tool_execution)
     .where(
@@ -117,7 +119,7 @@ _PLACE = sa.select(tool_call.c.conversation_id, tool_call.c.turn_no).where(
 )
 
 
-def write_execution(connection: sa.Connection, report: ExecutionReport, writer_id: int | None) -> set[TurnKey]:
+def write_execution(connection: Connected, report: ExecutionReport, writer_id: int | None) -> set[TurnKey]:
     """Write one report, once, and attach it to its call where that is known; return the turns that have changed."""
     if connection.execute(_KNOWN, {"uid": report.uid}).first() is not None:
         return set()
@@ -139,9 +141,11 @@ def write_execution(connection: sa.Connection, report: ExecutionReport, writer_i
     return _judge_again(connection, {call_id} - {None})
 
 
-def attach_pending(connection: sa.Connection, exchange_ids: Collection[int]) -> set[TurnKey]:
+def attach_pending(connection: Connected, exchange_ids: Collection[int]) -> set[TurnKey]:
     """Attach reports that came before the calls of these exchanges; return the turns that have changed."""
     changed: set[int | None] = set()
+    if exchange_ids and connection.execute(_ANY).first() is None:
+        return set()  # nobody reports what tools do
     for step in connection.execute(_STEP, {"ids": sorted(exchange_ids)}).all() if exchange_ids else ():
         for row in connection.execute(_PENDING_BY_ID, {"exchange_id": step.id, "from": step.started_at}).all():
             found = _best(connection.execute(_BY_ID, {"call_id": row.call_id, "at": row.started_at}), row.writer_id)
@@ -152,19 +156,19 @@ def attach_pending(connection: sa.Connection, exchange_ids: Collection[int]) -> 
     return _judge_again(connection, changed - {None})
 
 
-def failed_executions(connection: sa.Connection, call_ids: Iterable[int]) -> set[int]:
+def failed_executions(connection: Connected, call_ids: Iterable[int]) -> set[int]:
     """Return those of these calls whose tool was reported to have failed."""
     return set(connection.execute(_FAILED, {"calls": list(call_ids)}).scalars())
 
 
-def _attach(connection: sa.Connection, row: sa.Row[Any], call_id: int | None) -> set[int | None]:
+def _attach(connection: Connected, row: sa.Row[Any], call_id: int | None) -> set[int | None]:
     if call_id is None or call_id == row.tool_call_id:
         return set()
     connection.execute(_ATTACH, {"execution": row.id, "call": call_id})
     return {call_id, row.tool_call_id}
 
 
-def _find_call(connection: sa.Connection, report: ExecutionReport, writer_id: int | None) -> int | None:
+def _find_call(connection: Connected, report: ExecutionReport, writer_id: int | None) -> int | None:
     at = {"at": _started_at(report)}
     if report.call_id is not None:
         return _best(connection.execute(_BY_ID, {"call_id": report.call_id, **at}), writer_id, report)
@@ -192,7 +196,7 @@ def _best(rows: Iterable[sa.Row[Any]], writer_id: int | None, report: ExecutionR
     return None if best is None else int(best.id)
 
 
-def _next_of_step(connection: sa.Connection, exchange_id: int, name: str | None) -> int | None:
+def _next_of_step(connection: Connected, exchange_id: int, name: str | None) -> int | None:
     """Return the first call of a tool in a step that has no execution; the only one may have several."""
     rows = connection.execute(_OF_STEP, {"exchange_id": exchange_id, "name": name}).all()
     free = next((row.id for row in rows if row.execution_id is None), None)
@@ -201,7 +205,7 @@ def _next_of_step(connection: sa.Connection, exchange_id: int, name: str | None)
     return free
 
 
-def _judge_again(connection: sa.Connection, call_ids: set[Any]) -> set[TurnKey]:
+def _judge_again(connection: Connected, call_ids: set[Any]) -> set[TurnKey]:
     """Bring the verdicts on the results of these calls up to date."""
     if not call_ids:
         return set()

@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
-from uuid import UUID
 
 import sqlalchemy as sa
 
@@ -30,7 +29,7 @@ from tarx_toollog.redaction.policy import Policy
 from tarx_toollog.redaction.redactor import Redactor
 from tarx_toollog.store import frames as fr
 from tarx_toollog.store import journal as jr
-from tarx_toollog.store import quarantine
+from tarx_toollog.store import putting_aside
 from tarx_toollog.store.builds import Probed, write_probe
 from tarx_toollog.store.engine import exclude_writers, files_of, is_store_trouble, writer_engine
 from tarx_toollog.store.execution_queue import ExecutionQueue
@@ -40,6 +39,7 @@ from tarx_toollog.store.journal import Journal
 from tarx_toollog.store.migrate import prepare
 from tarx_toollog.store.redactions import Redaction, redact_exchange
 from tarx_toollog.store.schema import exchange, writer
+from tarx_toollog.store.sealing import KeyGoneError
 from tarx_toollog.store.secret import load_secret
 from tarx_toollog.store.tidying import Tidying
 from tarx_toollog.store.writer import RawBodies, Writer
@@ -91,6 +91,7 @@ class Ingester:
 
     def _reset(self) -> None:
         self._place: dict[Path, int] = {}
+        self._keyless: set[Path] = set()
         self._open: dict[str, tuple[Assembly, Path]] = {}
         self._ready: dict[str, _Ready] = {}
         self._poison: set[str] = set()
@@ -108,7 +109,7 @@ class Ingester:
 
     def finish(self, journal: Journal) -> None:
         """Ingest the rest of a journal, which takes no more frames from here on, and delete what is in the database."""
-        journal.seal()
+        journal.end()
         self.poll()
         if self.is_drained:
             self._put_away(jr.list_segments(self._folder, self._writer_uid))
@@ -161,6 +162,8 @@ class Ingester:
             other._engine, other._gaps, other._redactor = self._engine, self._gaps, self._redactor
             other._writer = Writer(self._row_of(writer_uid), upstream=self._settings.upstream)
             segments = jr.list_segments(self._folder, writer_uid)
+            if not fr.can_open(segments):
+                continue  # by a process with `cryptography` they can be
             done += other._read_all(segments)
             # No END will come for what is still open: the process that would have written it is gone.
             for uid, (assembly, _) in list(other._open.items()):
@@ -242,6 +245,8 @@ class Ingester:
         except FileNotFoundError:
             # Deleted by somebody else. How many exchanges it held nobody knows; that there is a hole must be known.
             self.note_gap("journal", 1, f"{path.name} was deleted before it was read to its end")
+        except KeyGoneError:
+            self._keyless.add(path)
 
     def _make_ready(self, uid: str, assembly: Assembly, *, still_open: bool) -> None:
         raw = assembly.raw()
@@ -268,9 +273,9 @@ class Ingester:
             self._place.pop(path, None)
 
     def _set_aside(self, path: Path) -> None:
-        """Keep a segment whose tail cannot be read: damage is evidence, not rubbish."""
-        quarantine.put(self._folder, path.name, path.read_bytes())
-        self.note_gap("torn", 1, f"{path.name} is damaged after byte {self._place.get(path, 0)}")
+        assert self._engine is not None
+        read_to = None if path in self._keyless else self._place.get(path, 0)
+        self._gaps += putting_aside.put_segment(self._folder, path, read_to, self._engine)
 
     # ---- writing ----------------------------------------------------------------------------------------------------
 
@@ -327,12 +332,12 @@ class Ingester:
                 self._writer.forget()
                 if is_store_trouble(error):
                     raise
-                # A bug of ours, met by this exchange: keep its bytes, count it, and let the others through.
-                frames = fr.exchange_frames(UUID(uid).bytes, ready.raw)
-                quarantine.put(self._folder, f"{uid}{jr.SEGMENT_SUFFIX}", fr.MAGIC + fr.pack_frames(frames))
+                # A bug of ours, met by this exchange: put it aside, count it, and let the others through.
+                assert self._redactor is not None
+                putting_aside.put_exchange(self._folder, ready.raw, self._redactor)
                 if uid not in self._poison:  # it comes twice: when it begins and when it ends
                     self._poison.add(uid)
-                    logger.exception("exchange %s cannot be stored; its bytes are in %s", uid, quarantine.FOLDER)
+                    logger.exception("exchange %s cannot be stored; it is in quarantine", uid)
                     self.note_gap("parse_error", 1, f"{uid}: {type(error).__name__}: {error}")
 
     def _redacted(self, item: Exchange, raw: RawExchange) -> tuple[Exchange, RawBodies | None, Redaction | None]:

@@ -1,7 +1,8 @@
 """The journal: append-only segment files that hold exchanges until they are in the database.
 
 It is the queue between capture and the writer, the protection against the death of the process, and the
-spool while the database is locked, full or away: one mechanism for all three. Nothing waits in memory.
+spool while the database is locked, full or away: one mechanism for all three. Nothing waits in memory. What it
+writes is sealed (``sealing``): its files alone tell nobody what was said.
 
 A *segment* belongs to one process (``<writer uid>-<number>.tlj``); the process holds a lock on
 ``<writer uid>.lock`` while it lives, so that another one can tell a dead process's segments from a live one's.
@@ -21,7 +22,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tarx_toollog.errors import JournalError
-from tarx_toollog.store.frames import MAGIC, FrameParts, pack_frames, packed_size
+from tarx_toollog.store import sealing
+from tarx_toollog.store.frames import MAGIC, SEALED_MAGIC, FrameParts, pack_frames, packed_size, seal_frames
 from tarx_toollog.store.private import make_private_folder
 from tarx_toollog.store.syncing import Syncer, sync_file, sync_folder
 
@@ -32,7 +34,7 @@ MAX_HELD_BYTES = 64 * 2**20  # of ``async``, in memory
 _HELD_FRAMES = 64  # written at once, so that nobody waits long for the lock
 
 
-class JournalSealedError(JournalError):
+class JournalEndedError(JournalError):
     """The journal takes no more frames; the next one of this process does."""
 
 
@@ -45,7 +47,10 @@ class Journal:
         folder: Where segments live; made (0700) when missing.
         writer_uid: Id of this process in the store.
         durability: What an append survives; see above.
-        sync_failed: Called with the error, in another thread, when the disk refuses a sync.
+        failed: Called with the error, in any thread, when the disk refuses a sync, and when nothing can be sealed.
+
+    Raises:
+        JournalError: It cannot be written.
     """
 
     def __init__(
@@ -53,37 +58,58 @@ class Journal:
         folder: Path,
         writer_uid: str,
         durability: str = "process",
-        sync_failed: Callable[[Exception], None] = lambda _: None,
+        failed: Callable[[Exception], None] = lambda _: None,
     ) -> None:
         self.folder = folder
         self.writer_uid = writer_uid
         self.bytes_appended = 0
         self._lock = threading.Lock()
         self._number = 0
-        self.is_sealed = False  # whether it takes no more frames
+        self.is_ended = False  # whether it takes no more frames
         self._is_torn = False  # whether the segment ends in a half frame
         self._held: list[FrameParts] = []
         self._held_bytes = 0
         self._is_async = durability == "async"
-        self._syncer = Syncer(self._sync, sync_failed) if durability == "power" else None
+        self._failed = failed
+        self._syncer = Syncer(self._sync, failed) if durability == "power" else None
         self._full_fds: list[int] = []  # full segments that were not synced yet
-        self._is_name_synced = False
-        self._lock_path, lock_fd = folder / f"{writer_uid}{LOCK_SUFFIX}", -1
+        self._is_name_synced = self._is_key_synced = False
+        self._size = len(MAGIC)
+        self._lock_path, self._lock_fd, self._fd = folder / f"{writer_uid}{LOCK_SUFFIX}", -1, -1
+        self._keeper: sealing.KeyKeeper | None = None
+        self._cipher: sealing.Cipher | None = None
+        if (reason := sealing.why_not()) is not None:  # a chat that is not kept at all would be worse
+            failed(JournalError(f"the journal is not sealed: {reason}", hint="install the package cryptography"))
         try:
-            make_private_folder(folder)
-            lock_fd = os.open(self._lock_path, os.O_RDWR | os.O_CREAT, 0o600)
-            fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._fd = _open_segment(self.current)
+            self._open(is_sealing=reason is None)
         except OSError as error:
-            if lock_fd >= 0:  # a full disk is met again with every chat: each attempt must leave nothing behind
-                self._lock_path.unlink(missing_ok=True)
-                os.close(lock_fd)
+            self._leave_nothing_behind()
             raise JournalError(
                 f"cannot write the journal in {folder}: {error.strerror}",
                 hint="make the folder writable, or set TOOLLOG_JOURNAL_DIR",
             ) from error
-        self._lock_fd = lock_fd
-        self._size = len(MAGIC)
+
+    def _open(self, *, is_sealing: bool) -> None:
+        make_private_folder(self.folder)
+        self._lock_fd = os.open(self._lock_path, os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._magic = SEALED_MAGIC if is_sealing else MAGIC
+        self._fd = _open_segment(self.current, self._magic)
+        # The key comes after the segment: killed in between, a segment without a key is empty, while nobody would ever
+        # look for a key without a segment.
+        if is_sealing:
+            self._keeper = sealing.KeyKeeper(self.folder, self.writer_uid, outlives_machine=self._syncer is not None)
+            self._cipher = sealing.Cipher(self._keeper.key, self.writer_uid)
+
+    def _leave_nothing_behind(self) -> None:
+        """Undo a part of ``_open``: a full disk is met again with every chat."""
+        if self._fd >= 0:
+            self.current.unlink(missing_ok=True)
+        if self._lock_fd >= 0:
+            self._lock_path.unlink(missing_ok=True)
+        for fd in (self._fd, self._lock_fd):
+            if fd >= 0:
+                os.close(fd)
 
     @property
     def current(self) -> Path:
@@ -100,16 +126,14 @@ class Journal:
 
         Raises:
             OSError: The disk is full or the file is gone; nothing was appended.
-            JournalSealedError: It was sealed.
+            JournalEndedError: It has ended.
         """
         if self._is_async:
             self._hold(frames)
             return
-        data = pack_frames(frames)
         with self._lock:
-            self._refuse_if_sealed()
-            self._write(data)
-            self.bytes_appended += len(data)
+            self._refuse_if_ended()
+            self.bytes_appended += self._write(frames)
 
     def write_held(self) -> None:
         """Write what ``async`` holds in memory; called by the writer thread.
@@ -120,7 +144,7 @@ class Journal:
         while self._held:
             with self._lock:
                 some = self._held[:_HELD_FRAMES]
-                self._write(pack_frames(some))
+                self._write(some)
                 del self._held[: len(some)]
                 self._held_bytes -= packed_size(some)
 
@@ -140,35 +164,62 @@ class Journal:
     def rotate(self) -> None:
         """Begin a new segment, so that the current one can be deleted once it is in the database."""
         with self._lock:
-            if self._size > len(MAGIC) and not self.is_sealed:
+            if self._size > len(MAGIC) and not self.is_ended:
                 self._rotate_if_possible()
 
-    def seal(self) -> None:
+    def put_key_beside(self) -> None:
+        """See that what is sealed outlives the machine, too: the database does not take it.
+
+        Raises:
+            OSError: The key cannot be written beside the segments.
+        """
+        if self._keeper is not None:
+            self._keeper.put_beside()
+
+    def take_key_back(self) -> None:
+        """Undo that, where memory is enough: the database has taken everything.
+
+        Raises:
+            OSError: The key cannot be held in memory, nor beside the segments; or its file cannot be deleted.
+        """
+        if self._keeper is not None:
+            self._keeper.take_back()
+
+    def end(self) -> None:
         """Take no more frames: what is in the segments now is all that they will ever hold."""
         with self._lock:
-            self.is_sealed = True
+            self.is_ended = True
         self.write_held()
 
     def close(self) -> None:
-        """Release the segment and the lock; an empty segment and, with the last segment, the lock file go."""
+        """Release the segment and the lock; an empty segment and, with the last segment, the lock file and the key go.
+
+        Of segments that are left, the key stands beside them from now on: the next process may come after a reboot.
+        """
         if self._syncer is not None:
             self._syncer.ask(lambda: None)
             self._syncer.close()
         with self._lock:
-            self.is_sealed = True
+            self.is_ended = True
             if self._fd < 0:
                 return
             if self._size == len(MAGIC):
                 self.current.unlink(missing_ok=True)
-            if not list_segments(self.folder, self.writer_uid):
-                self._lock_path.unlink(missing_ok=True)
+            try:
+                if list_segments(self.folder, self.writer_uid):
+                    self.put_key_beside()
+                else:
+                    sealing.forget_key(self.folder, self.writer_uid)
+                    self._lock_path.unlink(missing_ok=True)
+            except OSError as error:
+                self._failed(error)
             self._close_files()
 
     def forget_after_fork(self) -> None:
         """Let go of the files in a child process, so that its life does not keep up the parent's lock."""
         self._lock = threading.Lock()  # another thread of the parent may have held it
         self._syncer = None  # its thread is the parent's
-        self.is_sealed = True
+        self.is_ended = True
         self._close_files()
 
     def _close_files(self) -> None:
@@ -177,24 +228,31 @@ class Journal:
                 os.close(fd)
         self._fd = self._lock_fd = -1
         self._full_fds, self._held = [], []
+        if self._keeper is not None:
+            self._keeper.let_go()
+        self._keeper = self._cipher = None
 
-    def _refuse_if_sealed(self) -> None:
-        if self.is_sealed:
-            raise JournalSealedError("the journal was closed")
+    def _refuse_if_ended(self) -> None:
+        if self.is_ended:
+            raise JournalEndedError("the journal was closed")
 
     def _hold(self, frames: Sequence[FrameParts]) -> None:
         size = packed_size(frames)
         with self._lock:
-            self._refuse_if_sealed()
+            self._refuse_if_ended()
             if self._held_bytes + size > MAX_HELD_BYTES:
                 raise OSError(errno.ENOBUFS, "the memory of the journal is full")
             self._held.extend(frames)
             self._held_bytes += size
             self.bytes_appended += size
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, frames: Sequence[FrameParts]) -> int:
         if self._is_torn:
             self._rotate()
+        if self._cipher is None:
+            data = pack_frames(frames)
+        else:
+            data = seal_frames(frames, self._cipher, self._number, self._size)
         written = os.write(self._fd, data)
         if written != len(data):  # the disk filled up in the middle: leave no half frame behind
             self._take_back()
@@ -202,6 +260,7 @@ class Journal:
         self._size += written
         if self._size > MAX_SEGMENT_BYTES:
             self._rotate_if_possible()
+        return written
 
     def _sync(self) -> None:
         """Bring all segments to the disk; after a failure go on in a new one: nobody knows what the old one has."""
@@ -210,7 +269,11 @@ class Journal:
                 return
             fds, self._full_fds = [*self._full_fds, os.dup(self._fd)], []
             is_name_synced, self._is_name_synced = self._is_name_synced, True
+            keeper = self._keeper
         try:
+            if keeper is not None and not self._is_key_synced:
+                keeper.put_beside(synced=True)
+                self._is_key_synced = True
             for fd in fds:
                 sync_file(fd)
             if not is_name_synced:
@@ -240,7 +303,7 @@ class Journal:
     def _rotate(self) -> None:
         # First the new segment, then the change: a failure must not leave a closed file to write to.
         number = self._number + 1
-        fd = _open_segment(self.folder / f"{self.writer_uid}-{number:06d}{SEGMENT_SUFFIX}")
+        fd = _open_segment(self.folder / f"{self.writer_uid}-{number:06d}{SEGMENT_SUFFIX}", self._magic)
         if self._syncer is None:
             os.close(self._fd)
         else:
@@ -249,10 +312,10 @@ class Journal:
         self._fd, self._number, self._size, self._is_torn = fd, number, len(MAGIC), False
 
 
-def _open_segment(path: Path) -> int:
+def _open_segment(path: Path, magic: bytes) -> int:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_EXCL, 0o600)
     try:
-        if os.write(fd, MAGIC) != len(MAGIC):
+        if os.write(fd, magic) != len(magic):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     except OSError:
         os.close(fd)
@@ -270,7 +333,7 @@ def claim_dead(folder: Path) -> Iterator[str]:
     """Yield the uids of processes that left segments behind and are gone, oldest first.
 
     Each is claimed (its lock is held) until the next one is asked for, so that of two processes that start
-    together only one reads a dead one's segments. A claim whose segments are gone takes the lock file along.
+    together only one reads a dead one's segments. A claim whose segments are gone takes lock file and key along.
     """
     for writer_uid in sorted({path.name.rsplit("-", 1)[0] for path in list_segments(folder)}):
         fd = _try_lock(folder / f"{writer_uid}{LOCK_SUFFIX}")
@@ -279,9 +342,12 @@ def claim_dead(folder: Path) -> Iterator[str]:
         try:
             yield writer_uid
         finally:
-            if not list_segments(folder, writer_uid):
-                (folder / f"{writer_uid}{LOCK_SUFFIX}").unlink(missing_ok=True)
-            os.close(fd)
+            try:
+                if not list_segments(folder, writer_uid):
+                    sealing.forget_key(folder, writer_uid)
+                    (folder / f"{writer_uid}{LOCK_SUFFIX}").unlink(missing_ok=True)
+            finally:
+                os.close(fd)
 
 
 def is_alive(folder: Path, writer_uid: str) -> bool:

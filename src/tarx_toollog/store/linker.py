@@ -115,7 +115,10 @@ def semantic_form(message: Message) -> list[Any]:
 
 def message_sem(message: Message) -> bytes:
     """Return the hash of what one message means."""
-    return content_hash("sem", semantic_form(message))
+    sem: bytes | None = message.memo.get("sem")
+    if sem is None:
+        sem = message.memo["sem"] = content_hash("sem", semantic_form(message))
+    return sem
 
 
 def sem_chain(history: Iterable[Message], start: bytes | None = None) -> list[bytes]:
@@ -130,6 +133,14 @@ def sem_chain(history: Iterable[Message], start: bytes | None = None) -> list[by
 def message_hash(raw: Mapping[str, Any]) -> bytes:
     """Return the content hash of a message exactly as sent."""
     return content_hash("message", dict(raw))
+
+
+def exact_hash(message: Message) -> bytes:
+    """Return the same of a message that was read."""
+    digest: bytes | None = message.memo.get("hash")
+    if digest is None:
+        digest = message.memo["hash"] = message_hash(message.raw)
+    return digest
 
 
 def last_answer(history: Sequence[Message]) -> int | None:
@@ -381,5 +392,5 @@ def _echo(history: Sequence[Message], match: _Match | None) -> str | None:
         return "missing"
     if match.echo_at != last:
         return "edited"  # the latest answer in the history is none of ours, or not any more
-    is_same = message_hash(history[match.echo_at].raw) == match.parent.output_hash
+    is_same = exact_hash(history[match.echo_at]) == match.parent.output_hash
     return "same" if is_same else "reshaped"

@@ -13,8 +13,9 @@ from tarx_toollog.store.executions import failed_executions
 from tarx_toollog.store.linker import Link
 from tarx_toollog.store.lookup import Moment, SqlLookup
 from tarx_toollog.store.pairing import OpenCall, Pairing, pair_results
+from tarx_toollog.store.prepared import Connected
 from tarx_toollog.store.results import ResultVerdict, judge_result
-from tarx_toollog.store.schema import conversation, exchange, tool_result
+from tarx_toollog.store.schema import conversation, tool_result
 from tarx_toollog.store.splits import bucket_of, split_of_bucket
 from tarx_toollog.store.turns import TurnKey
 from tarx_toollog.store.types import UtcDateTime
@@ -43,9 +44,6 @@ _KNOWN_RESULT = (
     )
     .limit(1)
 )
-_CALLED = sa.select(exchange.c.conversation_id, exchange.c.turn_no, exchange.c.started_at, exchange.c.total_ms).where(
-    exchange.c.id == sa.bindparam("exchange_id")
-)
 
 
 class Written(NamedTuple):
@@ -57,7 +55,7 @@ class Written(NamedTuple):
     """Later exchanges whose results have lost their calls: theirs are to be paired again."""
 
 
-def link_values(connection: sa.Connection, item: Exchange, link: Link, *, stay_in: int | None = None) -> dict[str, Any]:
+def link_values(connection: Connected, item: Exchange, link: Link, *, stay_in: int | None = None) -> dict[str, Any]:
     """Return the columns of ``exchange`` that say where it belongs; make a conversation where none fits.
 
     Args:
@@ -88,7 +86,7 @@ def link_values(connection: sa.Connection, item: Exchange, link: Link, *, stay_i
 
 
 def write_results(
-    connection: sa.Connection, content: Content, exchange_id: int, conversation_id: int, item: Exchange, link: Link
+    connection: Connected, content: Content, exchange_id: int, conversation_id: int, item: Exchange, link: Link
 ) -> Written:
     """Write the tool results that a request carries for the first time, paired with their calls."""
     if item.request is None:
@@ -113,7 +111,7 @@ def write_results(
             "message_id": message_id,
             "position": len(leading) + pairing.position,
         }
-        values = _result_values(connection, pairing) | place | _latency(connection, pairing.call, item, turns)
+        values = _result_values(connection, pairing) | place | _latency(pairing.call, item, turns)
         if pairing.call is not None and pairing.call.taken_by is not None:
             connection.execute(_GIVE_BACK, {"call": pairing.call.id})
             displaced.add(pairing.call.taken_by)
@@ -121,18 +119,16 @@ def write_results(
     return Written(frozenset(turns), frozenset(displaced))
 
 
-def _latency(
-    connection: sa.Connection, call: OpenCall | None, item: Exchange, turns: set[TurnKey]
-) -> dict[str, float | None]:
-    if call is None:
+def _latency(call: OpenCall | None, item: Exchange, turns: set[TurnKey]) -> dict[str, float | None]:
+    made = None if call is None else call.made
+    if made is None:
         return {"latency_ms": None}
-    called = connection.execute(_CALLED, {"exchange_id": call.exchange_id}).one()
-    if called.turn_no is not None:  # its request cannot be read: it has its place in the conversation, but no turn
-        turns.add((called.conversation_id, called.turn_no))
-    return {"latency_ms": _latency_ms(called.started_at, called.total_ms, item.started_at)}
+    if made.turn_no is not None:  # its request cannot be read: it has its place in the conversation, but no turn
+        turns.add((made.conversation_id, made.turn_no))
+    return {"latency_ms": _latency_ms(made.started_at, made.total_ms, item.started_at)}
 
 
-def _result_values(connection: sa.Connection, pairing: Pairing) -> dict[str, Any]:
+def _result_values(connection: Connected, pairing: Pairing) -> dict[str, Any]:
     result = pairing.result
     verdict = judge_result(result.text, result.is_error)
     if not verdict.is_error and pairing.call is not None and failed_executions(connection, [pairing.call.id]):
@@ -152,12 +148,12 @@ def _result_values(connection: sa.Connection, pairing: Pairing) -> dict[str, Any
     }
 
 
-def _is_known(connection: sa.Connection, conversation_id: int, message_id: int, part: int) -> bool:
+def _is_known(connection: Connected, conversation_id: int, message_id: int, part: int) -> bool:
     parameters = {"conversation_id": conversation_id, "message_id": message_id, "part": part}
     return connection.execute(_KNOWN_RESULT, parameters).first() is not None
 
 
-def _new_conversation(connection: sa.Connection, item: Exchange, how: str) -> int:
+def _new_conversation(connection: Connected, item: Exchange, how: str) -> int:
     uid = uuid7(now_ns=item.started_ns)
     values = {
         "uid": uid,

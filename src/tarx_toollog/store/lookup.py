@@ -22,7 +22,8 @@ from tarx_toollog.model import ToolCall
 from tarx_toollog.store.candidates import Answer, Outer, Parent, Scope
 from tarx_toollog.store.content import raw_message
 from tarx_toollog.store.linker import message_sem
-from tarx_toollog.store.pairing import OpenCall
+from tarx_toollog.store.pairing import Made, OpenCall
+from tarx_toollog.store.prepared import Connected
 from tarx_toollog.store.schema import conversation, exchange, message, node, tool_call, tool_result
 from tarx_toollog.store.types import UtcDateTime
 from tarx_toollog.wire.protocols import protocol_named
@@ -75,6 +76,7 @@ _COLUMNS = (
     exchange.c.input_sem,
     exchange.c.outcome,
     exchange.c.total_ms,
+    exchange.c.parent_exchange_id,
 )
 _PARENTS = (
     sa.select(*_COLUMNS, message.c.hash.label("output_hash"))
@@ -166,6 +168,10 @@ _OPEN_CALLS = (
         tool_call.c.name,
         _is_open.label("is_open"),
         sa.case((_is_open, tool_result.c.exchange_id)).label("taken_by"),
+        exchange.c.conversation_id,
+        exchange.c.turn_no,
+        exchange.c.started_at,
+        exchange.c.total_ms,
     )
     .select_from(tool_call)
     .join(exchange, exchange.c.id == tool_call.c.exchange_id)
@@ -191,7 +197,7 @@ class SqlLookup:
         moment: When the exchange began that is being linked.
     """
 
-    def __init__(self, connection: sa.Connection, moment: Moment) -> None:
+    def __init__(self, connection: Connected, moment: Moment) -> None:
         self._connection = connection
         self._moment = bound(moment)
 
@@ -294,7 +300,16 @@ class SqlLookup:
             # It may have more parallel calls than are looked at, or be of the conversation that this one is a fork of.
             rows = [*self._connection.execute(_OPEN_CALLS_OF, {"exchange_id": parent_id, **asked}), *rows]
         return [
-            OpenCall(row.id, row.exchange_id, row.call_id, row.name, bool(row.is_open), row.taken_by) for row in rows
+            OpenCall(
+                row.id,
+                row.exchange_id,
+                row.call_id,
+                row.name,
+                bool(row.is_open),
+                row.taken_by,
+                Made(row.conversation_id, row.turn_no, row.started_at, row.total_ms),
+            )
+            for row in rows
         ]
 
     def _known(self, sems: Sequence[bytes]) -> list[bytes]:
@@ -320,6 +335,7 @@ def _parent(row: sa.Row[Any], output_hash: bytes | None = None) -> Parent:
         row.step_no,
         row.started_at,
         row.conversation_confidence,
-        row._mapping.get("output_hash", output_hash),
+        output_hash if output_hash is not None else row.output_hash,
         row.output_sem,
+        row.parent_exchange_id is None,
     )

@@ -8,6 +8,8 @@ the latest. A call has one result, the first one seen. ``match_how`` and ``confi
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import NamedTuple
 
 from tarx_toollog.model import Message, ToolResult
 
@@ -15,6 +17,15 @@ SURE = 1.0
 REPEATED_ID = 0.9
 BY_ORDER = 0.8
 BY_NAME = 0.6
+
+
+class Made(NamedTuple):
+    """The exchange that made a call."""
+
+    conversation_id: int
+    turn_no: int | None
+    started_at: datetime
+    total_ms: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +40,8 @@ class OpenCall:
     """False for one of the latter that has a result: a repeated id means it, and not an older call."""
     taken_by: int | None = None
     """A later exchange whose result sits on it, because that came first: the result is to be paired again."""
+    made: Made | None = None
+    """Where and when it was made; pairing does not need it."""
 
 
 @dataclass(frozen=True, slots=True)

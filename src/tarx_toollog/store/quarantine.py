@@ -1,7 +1,8 @@
 """Where bytes go that cannot be stored: damaged journal segments, and exchanges that a bug of ours stands in front of.
 
-They are evidence and, for whoever mends the bug, the exchange itself; so nothing here deletes them. They are as the
-client sent them, not redacted: ``toollog doctor`` says that they are there.
+They are evidence and, for whoever mends the bug, the exchange itself; so nothing here deletes them, and ``toollog
+doctor`` says that they are there. What they hold is redacted, or sealed without a key (``putting_aside``); what an
+older version put here is as the client sent it.
 """
 
 import os

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from tarx_toollog.model import Exchange
 from tarx_toollog.redaction.exchanges import Mark
 from tarx_toollog.redaction.redactor import Redactor
+from tarx_toollog.store.prepared import Connected
 from tarx_toollog.store.schema import exchange, redaction
 from tarx_toollog.store.verdicts import CallPlace, CallVerdict, judge_calls
 
@@ -61,24 +62,18 @@ _KNOWN = (
         ),
     )
 )
-_CONVERSATION = sa.select(exchange.c.conversation_id, exchange.c.redaction_policy).where(
-    exchange.c.id == sa.bindparam("exchange_id")
-)
-_SIGN = sa.update(exchange).where(exchange.c.id == sa.bindparam("signed")).values(redaction_policy=sa.bindparam("id_"))
+_NEW = sa.insert(redaction)
 _REQUEST = ("messages[", "tools[", "params")
 
 
-def write_marks(connection: sa.Connection, exchange_id: int, item: Exchange, found: Redaction) -> None:
+def write_marks(connection: Connected, exchange_id: int, conversation_id: int | None, found: Redaction) -> None:
     """Record what was taken out of an exchange, and by which rules; may be called again when it has ended."""
-    place = connection.execute(_CONVERSATION, {"exchange_id": exchange_id}).one()
-    if place.redaction_policy is None:
-        connection.execute(_SIGN, {"signed": exchange_id, "id_": found.policy_id})
     if not found.marks:
         return
     parameters = {
         "marks": sorted({mark.mark for mark in found.marks}),
         "exchange_id": exchange_id,
-        "conversation_id": place.conversation_id,
+        "conversation_id": conversation_id,
     }
     known = connection.execute(_KNOWN, parameters).all()
     here = {(row.rule, row.mark, row.path) for row in known if row.exchange_id == exchange_id}
@@ -92,4 +87,4 @@ def write_marks(connection: sa.Connection, exchange_id: int, item: Exchange, fou
     if new:
         fixed = {"exchange_id": exchange_id, "policy": found.policy_id, "redacted_at": datetime.now(UTC)}
         rows = [{"path": m.path, "rule": m.rule, "mark": m.mark, "n": m.n} | fixed for m in new]
-        connection.execute(sa.insert(redaction), rows)
+        connection.execute(_NEW, rows)

@@ -29,6 +29,7 @@ from tarx_toollog.store import linker
 from tarx_toollog.store.content import Content
 from tarx_toollog.store.links import link_values, write_results
 from tarx_toollog.store.lookup import LIMIT, Moment, SqlLookup, bound, is_after
+from tarx_toollog.store.prepared import Connected, plain
 from tarx_toollog.store.reader import Reader
 from tarx_toollog.store.schema import conversation, exchange, message, node, tool_call, tool_result, turn
 from tarx_toollog.store.turns import TurnKey
@@ -155,6 +156,14 @@ _TAKE_BACK = sa.delete(tool_result).where(tool_result.c.exchange_id == sa.bindpa
 _PUT = sa.update(exchange).where(exchange.c.id == sa.bindparam("exchange_id"))
 _PUT_CALLS = sa.update(tool_call).where(tool_call.c.exchange_id == sa.bindparam("of_exchange"))
 
+_CONVERSATION: sa.BindParameter[int] = sa.bindparam("conversation")
+_TIMES = sa.select(
+    sa.func.min(exchange.c.started_at).label("first_at"), sa.func.max(exchange.c.started_at).label("last_at")
+).where(exchange.c.conversation_id == _CONVERSATION)
+_NO_TURNS = sa.delete(turn).where(turn.c.conversation_id == _CONVERSATION)
+_NO_CONVERSATION = sa.delete(conversation).where(conversation.c.id == _CONVERSATION)
+_PUT_TIMES = sa.update(conversation).where(conversation.c.id == _CONVERSATION)
+
 
 class _Item(NamedTuple):
     """An exchange to be linked again; sorts in the order of time."""
@@ -163,13 +172,13 @@ class _Item(NamedTuple):
     id: int
 
 
-def has_later(connection: sa.Connection, moment: Moment) -> bool:
+def has_later(connection: Connected, moment: Moment) -> bool:
     """Say whether exchanges that began later are in the store already."""
     return connection.execute(_HAS_LATER, bound(moment)).first() is not None
 
 
 def relink(
-    connection: sa.Connection,
+    connection: Connected,
     content: Content,
     late: Collection[int],
     displaced: Collection[int],
@@ -195,10 +204,10 @@ def relink(
 
 
 class _Relinker:
-    def __init__(self, connection: sa.Connection, content: Content) -> None:
+    def __init__(self, connection: Connected, content: Content) -> None:
         self._connection = connection
         self._content = content
-        self._reader = Reader(connection)
+        self._reader = Reader(plain(connection))
         self._heap: list[_Item] = []
         self._queued: set[int] = set()
         self._touched: set[TurnKey] = set()
@@ -363,17 +372,12 @@ class _Relinker:
     def _tidied(self) -> set[TurnKey]:
         """Delete conversations that nobody is in any more, and bring the times of the others up to date."""
         for conversation_id in self._conversations:
-            times = self._connection.execute(
-                sa.select(sa.func.min(exchange.c.started_at), sa.func.max(exchange.c.started_at)).where(
-                    exchange.c.conversation_id == conversation_id
-                )
-            ).one()
-            this = conversation.c.id == conversation_id
+            this = {"conversation": conversation_id}
+            times = self._connection.execute(_TIMES, this).one()
             if times[0] is None:
-                self._connection.execute(sa.delete(turn).where(turn.c.conversation_id == conversation_id))
-                self._connection.execute(sa.delete(conversation).where(this))
+                self._connection.execute(_NO_TURNS, this)
+                self._connection.execute(_NO_CONVERSATION, this)
                 self._touched = {key for key in self._touched if key[0] != conversation_id}
             else:
-                values = {"first_at": times[0], "last_at": times[1]}
-                self._connection.execute(sa.update(conversation).where(this).values(**values))
+                self._connection.execute(_PUT_TIMES, {"first_at": times[0], "last_at": times[1], **this})
         return self._touched

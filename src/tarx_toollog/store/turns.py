@@ -15,6 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tarx_toollog.model import Outcome
+from tarx_toollog.store.prepared import Connected
 from tarx_toollog.store.schema import exchange, tool_call, tool_result, turn
 
 TurnKey = tuple[int, int]
@@ -97,7 +98,7 @@ _DELETE = sa.delete(turn).where(_WHERE)
 _INSERT = sa.insert(turn)
 
 
-def refresh_turns(connection: sa.Connection, turns: Iterable[TurnKey]) -> None:
+def refresh_turns(connection: Connected, turns: Iterable[TurnKey]) -> None:
     """Make the rows of these turns anew, and of those before them where their main line has changed."""
     waiting = set(turns)
     while waiting:
@@ -127,7 +128,7 @@ def main_line(last: int, parents: Mapping[int, int | None]) -> list[int]:
     return line[::-1]
 
 
-def _refresh(connection: sa.Connection, conversation_id: int, turn_no: int) -> bool:
+def _refresh(connection: Connected, conversation_id: int, turn_no: int) -> bool:
     """Make one row anew; say whether the turn before it has another main line now."""
     place = {"conversation": conversation_id, "number": turn_no}
     last = _last(connection, place)
@@ -143,7 +144,7 @@ def _refresh(connection: sa.Connection, conversation_id: int, turn_no: int) -> b
     return connection.execute(_LAST, before).scalar() not in (None, _answering(connection, continued))
 
 
-def _last(connection: sa.Connection, place: dict[str, int]) -> int | None:
+def _last(connection: Connected, place: dict[str, int]) -> int | None:
     """Return the end of the main line; None where the turn has no exchange."""
     after = {"conversation": place["conversation"], "number": place["number"] + 1}
     last_after = connection.execute(_LAST, after).scalar()
@@ -156,13 +157,13 @@ def _last(connection: sa.Connection, place: dict[str, int]) -> int | None:
     return connection.execute(_BEST_END, place).scalar()
 
 
-def _answering(connection: sa.Connection, exchange_id: int) -> int:
+def _answering(connection: Connected, exchange_id: int) -> int:
     """Return the exchange that really answered: of an inbound one that made others, the last of those."""
     inner = connection.execute(_LAST_INNER, {"outer": exchange_id}).scalar()
     return exchange_id if inner is None else int(inner)
 
 
-def _write(connection: sa.Connection, place: dict[str, int], steps: list[sa.Row[Any]]) -> None:
+def _write(connection: Connected, place: dict[str, int], steps: list[sa.Row[Any]]) -> None:
     calls: list[sa.Row[Any]] = []
     n_leaked = 0
     if any(step.n_tool_calls or step.n_leaked_calls for step in steps):
@@ -189,7 +190,7 @@ def _write(connection: sa.Connection, place: dict[str, int], steps: list[sa.Row[
         connection.execute(_INSERT, values | key)
 
 
-def _calls(connection: sa.Connection, line: list[int]) -> list[sa.Row[Any]]:
+def _calls(connection: Connected, line: list[int]) -> list[sa.Row[Any]]:
     """Return the calls of a main line, in its order."""
     rows: list[sa.Row[Any]] = list(connection.execute(_CALLS, {"exchanges": line}))
     return sorted(rows, key=lambda row: line.index(row.exchange_id))

@@ -71,6 +71,12 @@ def render(request: Request, template: str, *, status: int = 200, **values: Any)
     return HTMLResponse(text.encode("utf-8", "replace"), status)
 
 
+def compile_templates() -> None:
+    """Compile all templates, that of the first page first, so that nobody waits for it who looks at one."""
+    for name in sorted(_TEMPLATES.list_templates(), key=lambda name: (name != "overview.html", name)):
+        _TEMPLATES.get_template(name)
+
+
 def back_to(address: str, notice: str, **query: object) -> RedirectResponse:
     """Send the browser to a page of ours, so that reloading it does not send the form again."""
     return RedirectResponse(addresses.with_query(address, **query, notice=notice), 303)

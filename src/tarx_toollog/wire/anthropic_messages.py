@@ -13,6 +13,7 @@ from typing import Any, Literal
 from tarx_toollog.model import Choice, Message, Request, Response, ToolDefinition
 from tarx_toollog.wire.anthropic_blocks import HELD_KEYS, build_choice, call_drafts, message_from_raw, usage_of
 from tarx_toollog.wire.anthropic_stream import MessagesStream
+from tarx_toollog.wire.familiar import familiar
 from tarx_toollog.wire.fields import DecodeContext, note_lone, objects_of, text_or_none
 from tarx_toollog.wire.openai_chat import NO_MESSAGES
 from tarx_toollog.wire.openai_fields import error_of, first_extra, timing_of
@@ -53,7 +54,7 @@ class AnthropicMessages:
         tools = objects_of(params.pop("tools"), "tool", context) if has_tools else []
         return Request(
             model=text_or_none(body.get("model")),
-            messages=tuple(message_from_raw(raw) for raw in raws),
+            messages=tuple(familiar(message_from_raw, raw) for raw in raws),
             tools=tuple(self.read_tool(tool) for tool in tools),
             params=params,
             tools_key="tools" if has_tools else None,

@@ -24,6 +24,7 @@ from typing import Any, Literal, NamedTuple
 from tarx_toollog.canonical import InvalidJsonError, Json, join_surrogates, json_text
 from tarx_toollog.model import Choice, Message, Request, Response, ToolDefinition, Usage
 from tarx_toollog.wire.calls import CallDraft, settle, whole_calls
+from tarx_toollog.wire.familiar import familiar
 from tarx_toollog.wire.fields import (
     DecodeContext,
     as_list,
@@ -89,8 +90,8 @@ class OllamaChat:
         tools = objects_of(params.pop("tools"), "tool", context) if has_tools else []
         return Request(
             model=text_or_none(body.get("model")),
-            messages=tuple(message_from_raw(raw) for raw in messages),
-            tools=tuple(tool_from_raw(raw) for raw in tools),
+            messages=tuple(familiar(message_from_raw, raw) for raw in messages),
+            tools=tuple(familiar(tool_from_raw, raw) for raw in tools),
             params=params,
             tools_key="tools" if has_tools else None,
             layout=() if has_messages else (NO_MESSAGES,),

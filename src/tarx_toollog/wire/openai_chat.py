@@ -12,6 +12,7 @@ from typing import Any, Literal
 from tarx_toollog.canonical import Json
 from tarx_toollog.model import Choice, Message, Request, Response, ToolDefinition
 from tarx_toollog.wire.calls import settle
+from tarx_toollog.wire.familiar import familiar
 from tarx_toollog.wire.fields import (
     MAX_COUNT,
     DecodeContext,
@@ -73,7 +74,7 @@ class OpenAIChat:
         return Request(
             model=text_or_none(body.get("model")),
             messages=tuple(_messages(messages, context)),
-            tools=tuple(tool_from_raw(tool) for tool in tools if isinstance(tool, dict)),
+            tools=tuple(familiar(tool_from_raw, tool) for tool in tools if isinstance(tool, dict)),
             params=params,
             tools_key=tools_key,
             layout=() if has_messages else (NO_MESSAGES,),
@@ -153,7 +154,7 @@ def _messages(entries: list[Json], context: DecodeContext) -> list[Message]:
     messages = []
     for number, entry in enumerate(entries):
         if isinstance(entry, dict):
-            messages.append(message_from_raw(entry))
+            messages.append(familiar(message_from_raw, entry))
         else:
             context.note("message_not_object", str(number))
     return messages

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from tarx_toollog.model import Exchange, Outcome
 from tarx_toollog.store.builds import Place, Probed, write_probe
-from tarx_toollog.store.context_budget import ContextBudgets
+from tarx_toollog.store.context_budget import ContextBudgets, PromptPlace
 from tarx_toollog.store.log import ToolLog
 from tarx_toollog.store.replays import Replays
 from tarx_toollog.store.schema import exchange as exchange_table
@@ -33,8 +33,10 @@ class Budgets:
 
     def of(self, item: Exchange, **options: Any) -> dict[str, Any]:
         key = self._log.write([item])[0]
+        columns = [exchange_table.c[name] for name in ("parent_exchange_id", "system_node_id", "toolset_id")]
         with self._log.engine.begin() as connection:
-            values = self._budgets.values(connection, key, item, **options)
+            place = PromptPlace._make(connection.execute(sa.select(*columns).where(exchange_table.c.id == key)).one())
+            values = self._budgets.values(connection, place, item, **options)
             connection.execute(sa.update(exchange_table).where(exchange_table.c.id == key).values(values))
         return values
 

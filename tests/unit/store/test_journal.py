@@ -13,7 +13,7 @@ from tarx_toollog.ids import uuid7
 from tarx_toollog.store import frames as fr
 from tarx_toollog.store import journal as jr
 from tarx_toollog.store.frames import Frame, FrameParts, Kind
-from tarx_toollog.store.journal import Journal, JournalSealedError
+from tarx_toollog.store.journal import Journal, JournalEndedError
 
 UID = uuid7()
 OTHER_UID = uuid7()
@@ -177,16 +177,16 @@ def test_closing_a_used_journal_leaves_its_segment_and_lets_it_be_claimed(journa
     assert [b"one"] == payloads(journal.current)
 
 
-def test_a_sealed_journal_takes_no_more_frames(journal: Journal) -> None:
+def test_a_journal_that_has_ended_takes_no_more_frames(journal: Journal) -> None:
     journal.append([frame(b"one")])
-    journal.seal()
+    journal.end()
 
-    with pytest.raises(JournalSealedError):
+    with pytest.raises(JournalEndedError):
         journal.append([frame(b"two")])
     journal.rotate()
     assert [b"one"] == payloads(journal.current)
     journal.close()
-    with pytest.raises(JournalSealedError):
+    with pytest.raises(JournalEndedError):
         journal.append([frame(b"three")])
 
 
@@ -345,7 +345,7 @@ def test_a_child_that_was_forked_does_not_keep_up_the_lock_of_its_parent(tmp_pat
     journal.forget_after_fork()
     with pytest.raises(OSError, match="Bad file descriptor"):
         fcntl.flock(lock_fd, fcntl.LOCK_EX)
-    with pytest.raises(JournalSealedError):
+    with pytest.raises(JournalEndedError):
         journal.append([frame()])
 
 

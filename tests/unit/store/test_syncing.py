@@ -14,7 +14,7 @@ from tarx_toollog.store import frames as fr
 from tarx_toollog.store import journal as jr
 from tarx_toollog.store import syncing
 from tarx_toollog.store.frames import Kind
-from tarx_toollog.store.journal import Journal, JournalSealedError
+from tarx_toollog.store.journal import Journal, JournalEndedError
 from tarx_toollog.store.syncing import Syncer, sync_file
 from tests.support.waiting import eventually
 
@@ -203,8 +203,8 @@ def test_async_holds_no_more_than_its_bound_and_nothing_twice(tmp_path: Path, mo
         patch.setattr(os, "write", full)
         with pytest.raises(OSError, match="full"):
             journal.write_held()
-    journal.seal()  # writes what is held
-    with pytest.raises(JournalSealedError):
+    journal.end()  # writes what is held
+    with pytest.raises(JournalEndedError):
         journal.append([END])
     assert 4 == len(list(fr.read_frames(journal.current)))
     journal.close()
