@@ -33,7 +33,7 @@ from tarx_toollog.store.schema import tool_call, tool_definition, toolset_item
 from tarx_toollog.store.tallies import Row, tallied
 from tarx_toollog.store.types import among
 
-SAMPLE = 2_000
+SAMPLE = 1_000
 """Calls whose arguments are read."""
 _SAMPLE_SIZE = 4_000_000  # characters of arguments: some tools write whole files
 _VERSIONS = 20
