@@ -64,9 +64,10 @@ def check_installed(wheel: Path, work: Path) -> None:
     """Install the wheel with its dependencies only, and use the command."""
     venv.create(work / "venv", with_pip=True)
     scripts = work / "venv" / ("Scripts" if os.name == "nt" else "bin")
+    listing = [str(scripts / "python"), "-m", "pip", "list", "--disable-pip-version-check", "--format=json"]
+    before = len(json.loads(run(listing)))  # pip, and with older Pythons setuptools
     run([str(scripts / "python"), "-m", "pip", "install", *PIP_QUIET, str(wheel)])
-    listed = run([str(scripts / "python"), "-m", "pip", "list", "--disable-pip-version-check", "--format=json"])
-    count = len(json.loads(listed))
+    count = len(json.loads(run(listing))) - before
     if count >= MAX_DISTRIBUTIONS:
         raise WheelError(f"a base install brings {count} distributions; fewer than {MAX_DISTRIBUTIONS} are allowed")
     print(f"install     {count} distributions")

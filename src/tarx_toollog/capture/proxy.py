@@ -92,7 +92,7 @@ class ToolLogProxy:
         elif scope["path"] == HEALTH_PATH:
             await _json(send, 200, self._health())
         elif not scope["path"].startswith("/"):
-            # OPTIONS *, or a whole URL as to a forward proxy: after our host it could name another one.
+            # OPTIONS *, or with some HTTP parsers a whole URL as to a forward proxy, which could name another host.
             await _json(send, 400, _error_body(400, "invalid_request_error", "the target must be a path"))
         else:
             await _Forward(self._upstream_of_this_loop(), self._name, scope, receive, send).run()
