@@ -87,8 +87,24 @@ class ToolResult:
     """The protocol's own error flag; None where it has none (only Anthropic messages has one)."""
 
 
+class _Memorable:
+    """Keeps what others compute of an object, for as long as it lives. No field, and so no part of what it says."""
+
+    __slots__ = ("_memo",)
+    _memo: dict[Any, Any]
+
+    @property
+    def memo(self) -> dict[Any, Any]:
+        """What was computed of it, under keys that whoever computed it has chosen."""
+        try:
+            return self._memo
+        except AttributeError:
+            object.__setattr__(self, "_memo", {})
+            return self._memo
+
+
 @dataclass(frozen=True, slots=True)
-class Message:
+class Message(_Memorable):
     """One chat entry. ``raw`` is what was on the wire and what is stored; the rest is read from it.
 
     What is one entry depends on the protocol: a message of chat completions, Anthropic or Ollama; an item of an
@@ -106,8 +122,6 @@ class Message:
     tool_calls: tuple[ToolCall, ...] = ()
     tool_results: tuple[ToolResult, ...] = ()
     """The results that it carries: one for a tool message, several for a user message of Anthropic's."""
-    memo: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
-    """What others have computed of it, under keys of their own. No part of what it says."""
 
     @property
     def is_prompt(self) -> bool:
@@ -116,7 +130,7 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class ToolDefinition:
+class ToolDefinition(_Memorable):
     """One function offered to the model. ``raw`` is the entry of the request's list, as sent."""
 
     name: str
@@ -124,8 +138,6 @@ class ToolDefinition:
     description: str = ""
     parameters: Mapping[str, Any] | None = None
     """The JSON Schema of the arguments; None when the definition has none."""
-    memo: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
-    """As that of ``Message``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from tarx_toollog.capture.recorder import recorder_for
 from tarx_toollog.config import Settings
 
 if TYPE_CHECKING:
-    from tarx_toollog.capture.upstream import Upstream
+    from tarx_toollog.capture.upstream import Answer, Upstream
 
 _HOP_BY_HOP = frozenset(
     {
@@ -39,6 +39,7 @@ _HOP_BY_HOP = frozenset(
 )
 # Our connection names its own host; our server has said 100 already; the origin is judged; the token is ours.
 _NOT_FORWARDED = frozenset({b"host", b"expect", b"origin", TOKEN_HEADER})
+_SENT_AT_ONCE = 2**20 - 1  # bytes; more in one write would hold up the loop
 PLACE = "/toollog"
 """What belongs to us of the address space; everything else is the model server's."""
 HEALTH_PATH = f"{PLACE}/healthz"
@@ -164,36 +165,30 @@ class _Forward:
             self._is_gone = (await self._receive())["type"] == "http.disconnect"
 
     async def _forward(self) -> None:
-        # Not httpx.AsyncClient: it adds headers of its own, and the model server should see the client's.
+        # Nothing is added: the model server should see the client's own headers.
         headers = self._scope["headers"]
         has_body = any(key.lower() in (b"content-length", b"transfer-encoding") for key, _ in headers)
-        request = httpx.Request(
-            self._scope["method"],
-            self._name,
-            headers=_forward_headers(headers, drop=_NOT_FORWARDED),
-            stream=_Upload(self._body()) if has_body else httpx.ByteStream(b""),
-            extensions={"target": _target(self._scope)},
-        )
-        if not has_body:
-            async for _ in self._body():
-                pass
+        kept = _forward_headers(headers, drop=_NOT_FORWARDED)
+        body = await self._upload(kept)
         try:
-            response = await self._upstream.handle_async_request(request)
+            answer = await self._upstream.ask(
+                self._scope["method"], _target(self._scope), kept, body if has_body else None
+            )
         except httpx.TimeoutException as error:
             await self._fault(Fault("timeout", error), 504, "did not answer")
         except httpx.TransportError as error:
             await self._fault(Fault("proxy", error), 502, "cannot be reached")
         else:
             try:
-                await self._answer(response)
+                await self._pass_on(answer)
             finally:
-                await response.aclose()
+                answer.close()
 
-    async def _answer(self, response: httpx.Response) -> None:
-        headers = [pair for pair in _forward_headers(response.headers.raw) if not pair[0].startswith(CORS_PREFIX)]
-        await self._send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+    async def _pass_on(self, answer: "Answer") -> None:
+        headers = [pair for pair in _forward_headers(answer.headers) if not pair[0].startswith(CORS_PREFIX)]
+        await self._send({"type": "http.response.start", "status": answer.status, "headers": headers})
         try:
-            async for data in response.stream:  # type: ignore[union-attr]  # ours: always an AsyncByteStream
+            async for data in answer.pieces():
                 await self._send({"type": "http.response.body", "body": data, "more_body": True})
         except httpx.TransportError as error:
             if not self._is_gone:
@@ -201,6 +196,15 @@ class _Forward:
                 self._scope[FAULT] = Fault(side, error)
             raise  # the answer has begun: the only truth left is a broken connection
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _upload(self, headers: list[tuple[bytes, bytes]]) -> bytes | AsyncIterator[bytes]:
+        """Return the body: whole where it came at once, since it can then be sent with the head; else in pieces."""
+        pieces = self._body()
+        first = await anext(pieces, b"")
+        is_sized = any(key == b"content-length" for key, _ in headers)
+        if self._body_read.is_set() and is_sized and len(first) <= _SENT_AT_ONCE:
+            return first
+        return _chain(first, pieces)
 
     async def _body(self) -> AsyncIterator[bytes]:
         more = True
@@ -211,10 +215,11 @@ class _Forward:
                 self._body_read.set()
                 raise httpx.WriteError("the client hung up before its request was complete")
             data = message.get("body", b"")
+            more = message.get("more_body", False)
+            if not more:
+                self._body_read.set()
             if data:
                 yield data
-            more = message.get("more_body", False)
-        self._body_read.set()
 
     async def _fault(self, fault: Fault, status: int, what: str) -> None:
         if self._is_gone:
@@ -225,12 +230,11 @@ class _Forward:
         await _json(self._send, status, _error_body(status, kind, text))
 
 
-class _Upload(httpx.AsyncByteStream):
-    def __init__(self, pieces: AsyncIterator[bytes]) -> None:
-        self._pieces = pieces
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._pieces
+async def _chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    if first:
+        yield first
+    async for piece in rest:
+        yield piece
 
 
 def _is_for_pages(scope: Scope) -> bool:

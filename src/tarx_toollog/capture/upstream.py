@@ -1,16 +1,15 @@
-"""The proxy's way to the model server: httpx's transport interface over aiohttp, true to the byte.
+"""The proxy's way to the model server: aiohttp, true to the byte, with the names of errors that httpx has.
 
 aiohttp, because httpx's own pool looks at every connection for each request, which makes 1,000 concurrent streams
 four times slower. Not the ``httpx-aiohttp`` package: it joins repeated headers, rewrites percent-encoded paths, and
 reports a refused or reset connection as a timeout.
 
-The target comes as bytes in the extension ``target``; scheme, host and port are those of the base URL, whatever
-the target looks like.
+The target comes as bytes; scheme, host and port are those of the base URL, whatever the target looks like.
 """
 
 import asyncio
 from base64 import b64encode
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 
 import aiohttp
@@ -18,10 +17,11 @@ import httpx
 from multidict import CIMultiDict
 from yarl import URL
 
+Headers = Sequence[tuple[bytes, bytes]]
 MAX_HEADER_BYTES = 64 * 1024  # what uvicorn takes from a client; aiohttp would give up at 8 KiB
 
 
-class Upstream(httpx.AsyncBaseTransport):
+class Upstream:
     """Sends requests to one model server and streams its answers. Belongs to one event loop.
 
     Args:
@@ -47,8 +47,16 @@ class Upstream(httpx.AsyncBaseTransport):
             max_field_size=MAX_HEADER_BYTES,
         )
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def ask(
+        self, method: str, target: bytes, headers: Headers, body: bytes | AsyncIterator[bytes] | None
+    ) -> "Answer":
         """Send one request.
+
+        Args:
+            method: Its method.
+            target: Its path and query, as the client wrote them.
+            headers: All that it has; none is added.
+            body: The whole of it, or its pieces; None: it has none.
 
         Raises:
             httpx.TimeoutException: No connection, or no answer, in time.
@@ -56,14 +64,10 @@ class Upstream(httpx.AsyncBaseTransport):
         """
         with _as_httpx_errors():
             answer = await self._session.request(
-                request.method,
-                self._url(request.extensions["target"]),
-                headers=self._headers(request.headers.raw),
-                data=None if isinstance(request.stream, httpx.ByteStream) else request.stream,
-                allow_redirects=False,
+                method, self._url(target), headers=self._headers(headers), data=body, allow_redirects=False
             )
         _end_with_connection(answer)
-        return httpx.Response(answer.status, headers=answer.raw_headers, stream=_Body(answer))
+        return Answer(answer)
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -85,7 +89,7 @@ class Upstream(httpx.AsyncBaseTransport):
             encoded=True,  # as the client wrote it
         )
 
-    def _headers(self, pairs: list[tuple[bytes, bytes]]) -> CIMultiDict[str]:
+    def _headers(self, pairs: Headers) -> CIMultiDict[str]:
         headers = CIMultiDict((_text(name), _text(value)) for name, value in pairs)
         if self._base.user is not None and "authorization" not in headers:
             login = f"{self._base.user}:{self._base.password or ''}"
@@ -116,11 +120,20 @@ def _end_with_connection(answer: aiohttp.ClientResponse) -> None:
         protocol.closed.add_done_callback(check)
 
 
-class _Body(httpx.AsyncByteStream):
+class Answer:
+    """An answer whose head has come."""
+
     def __init__(self, answer: aiohttp.ClientResponse) -> None:
         self._answer = answer
+        self.status = answer.status
+        self.headers: Sequence[tuple[bytes, bytes]] = answer.raw_headers
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """Yield the body as it comes.
+
+        Raises:
+            httpx.TransportError: It ends before its end, or is none that HTTP knows.
+        """
         pieces = self._answer.content.iter_any()
         while True:
             with _as_httpx_errors():
@@ -129,7 +142,8 @@ class _Body(httpx.AsyncByteStream):
                 return
             yield piece
 
-    async def aclose(self) -> None:
+    def close(self) -> None:
+        """Want no more of it."""
         # Not release(): that would read on to the end, and the model would go on talking to nobody.
         self._answer.close()
 

@@ -1,6 +1,8 @@
 """What a history repeats is read once."""
 
+import pickle
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -101,3 +103,14 @@ def test_a_secret_in_a_message_that_is_known_is_taken_out_and_noted_each_time(tm
     assert [mark.path for mark in marks] == ["messages[0].content"]
     assert [mark.path for mark in marks_again] == ["messages[1].content"]
     assert values == {"hunter2hunter2"}
+
+
+def test_what_is_kept_with_a_message_is_no_part_of_it() -> None:
+    message = message_from_raw({"role": "user", "content": "x"})
+    message.memo["itself"] = message
+
+    assert message == message_from_raw({"role": "user", "content": "x"})
+    assert "memo" not in repr(message)
+    assert "memo" not in asdict(message)
+    assert replace(message, name="y").memo == {}
+    assert pickle.loads(pickle.dumps(message)) == message
