@@ -150,11 +150,11 @@ class Run:
         ingester.poll()
         if cut_off:
             ingester.interrupt(cut_off)
+        self._recorder.last_error = None  # before a `flush` that waits for this returns
         with self._idle:
             self._ingested_bytes = target
             self._idle.notify_all()
         self.journal.take_key_back()
-        self._recorder.last_error = None
         self._tidy_in_s = QUIET_S
         if ingester.is_drained:
             self._make_room()
