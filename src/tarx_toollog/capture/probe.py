@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpcore  # noqa: F401 - httpx imports it late: a fork at that moment would leave the child's probe waiting for ever
 import httpx
 
 from tarx_toollog.canonical import InvalidJsonError, Json, parse_json
