@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from tarx_toollog.model import Choice, Exchange, Outcome, Request, ToolCall, ToolDefinition
+from tarx_toollog.model import Choice, Exchange, Outcome, Request, ToolDefinition
 from tarx_toollog.store import linker
 from tarx_toollog.store.content import Content
 from tarx_toollog.store.context_budget import ContextBudgets, PromptPlace
+from tarx_toollog.store.exchange_values import begin_values, call_values, finish_values, if_other
 from tarx_toollog.store.executions import attach_pending, write_execution
 from tarx_toollog.store.frames import ExecutionReport
 from tarx_toollog.store.links import link_values, write_results
@@ -30,7 +31,7 @@ from tarx_toollog.store.schema import (
     tool_definition,
 )
 from tarx_toollog.store.turns import TurnKey, refresh_turns
-from tarx_toollog.store.verdicts import CallVerdict, judge_calls
+from tarx_toollog.store.verdicts import judge_calls
 
 
 class RawBodies(NamedTuple):
@@ -223,7 +224,7 @@ class Writer:
         self, connection: Connected, item: Exchange, raw: RawBodies | None, redaction: Redaction | None
     ) -> tuple[int, _Begun]:
         """Write the row of an exchange: what its request says, and what its answer says when it has ended."""
-        values: dict[str, Any] = _begin_values(item)
+        values: dict[str, Any] = begin_values(item)
         values["writer_id"] = self._writer_id
         values["redaction_policy"] = None if redaction is None else redaction.policy_id
         sent = _Sent() if item.request is None else self._sent(connection, item.request)
@@ -282,7 +283,7 @@ class Writer:
     def _answer_values(
         self, connection: Connected, begun: _Begun, item: Exchange, raw: RawBodies | None
     ) -> dict[str, Any]:
-        values = _finish_values(item)
+        values = finish_values(item)
         if raw is not None and raw.response is not None:
             values["raw_response_id"] = self._content.raw_body(connection, raw.response)
         choices = item.response.choices if item.response else ()
@@ -321,7 +322,7 @@ class Writer:
             "choice": answer.index,
             "message_id": self._content.message(connection, answer.message),
             "finish_reason": answer.finish_reason,
-            "finish_reason_raw": _if_other(answer.finish_reason_raw, answer.finish_reason),
+            "finish_reason_raw": if_other(answer.finish_reason_raw, answer.finish_reason),
         }
         connection.execute(_NEW_CHOICE, values)
 
@@ -348,110 +349,8 @@ class Writer:
             definition_id = self._content.tool_definition(connection, definition) if definition else None
             known = definition is not None or connection.execute(_IS_KNOWN, {"name": call.name}).first() is not None
             rows.append(
-                _call_values(call, verdicts[call.choice, call.ordinal], definition_id) | place | {"known": known}
+                call_values(call, verdicts[call.choice, call.ordinal], definition_id) | place | {"known": known}
             )
         connection.execute(_NEW_CALL, rows)
         if begun.conversation_id is not None:
             self._called.add(exchange_id)
-
-
-def _call_values(call: ToolCall, verdict: CallVerdict, definition_id: int | None) -> dict[str, Any]:
-    values = {
-        "choice": call.choice,
-        "ordinal": call.ordinal,
-        "wire_index": call.wire_index,
-        "call_id": call.call_id,
-        "id_state": call.id_state,
-        "name": call.name,
-        "tool_definition_id": definition_id,
-        "arguments": call.arguments,
-        "origin": call.origin,
-        "complete": call.complete,
-        "emitted_ms": call.emitted_ms,
-        **verdict._asdict(),
-    }
-    if verdict.argument_state != "repaired":
-        values["arguments_json"] = None  # the string says it already, and a long text would be kept twice
-    return values
-
-
-def _begin_values(item: Exchange) -> dict[str, Any]:
-    request = item.request
-    return {
-        "uid": item.uid,
-        "leg": item.leg,
-        "protocol": item.protocol,
-        "method": item.method,
-        "route": item.route,
-        "stream": request.stream if request else False,
-        "started_at": item.started_at,
-        "outcome": Outcome.OPEN,
-        "n_inner": 0,
-        "n_tools": len(request.tools) if request else 0,
-        "n_messages": len(request.messages) if request else 0,
-        "n_tool_calls": 0,
-        "n_leaked_calls": 0,
-        "params": _params(request) if request else None,
-        "layout": list(request.layout) or None if request else None,
-        "request_model": request.model if request else None,
-        "client_key": item.client_key,
-        "client_kind": item.client_kind,
-        "client_origin": item.client_origin,
-        "user_agent": item.user_agent,
-        "upstream": item.upstream,
-        "request_size": item.request_size,
-        "response_size": 0,
-        "notes": list(item.notes) or None,
-    }
-
-
-def _params(request: Request) -> dict[str, Any]:
-    params = dict(request.params)
-    if request.model is not None and params.get("model") == request.model:
-        del params["model"]  # it has a column of its own; ``reader.params_of`` puts it back
-    return params
-
-
-def _if_other(raw: str | None, normal: str | None) -> str | None:
-    return None if raw == normal else raw
-
-
-def _finish_values(item: Exchange) -> dict[str, Any]:
-    response = item.response
-    values: dict[str, Any] = {
-        "outcome": item.outcome,
-        "http_status": item.http_status,
-        "error_type": item.error_type,
-        "error_text": item.error_text,
-        "first_byte_ms": item.timing.first_byte_ms,
-        "first_tool_ms": item.timing.first_tool_ms,
-        "total_ms": item.timing.total_ms,
-        "response_size": item.response_size,
-        "notes": list(item.notes) or None,
-    }
-    if response is None:
-        return values
-    first = response.choices[0] if response.choices else None
-    values |= {
-        "response_id": response.response_id,
-        "response_model": response.model,
-        "terminated": response.terminated,
-        "prompt_ms": response.prompt_ms,
-        "predicted_ms": response.predicted_ms,
-        "error_body": None if response.error is None else dict(response.error),
-        "error_in_stream": response.error_in_stream,
-        "response_extra": dict(response.extra) or None,
-        "finish_reason": first.finish_reason if first else None,
-        "finish_reason_raw": _if_other(first.finish_reason_raw, first.finish_reason) if first else None,
-        "n_tool_calls": sum(len(answer.message.tool_calls) for answer in response.choices),
-        "n_leaked_calls": sum(len(answer.leaked_calls) for answer in response.choices),
-    }
-    if response.usage is not None:
-        values |= {
-            "input_tokens": response.usage.input_tokens,
-            "output_tokens": response.usage.output_tokens,
-            "cached_tokens": response.usage.cached_tokens,
-            "reasoning_tokens": response.usage.reasoning_tokens,
-            "usage_source": response.usage.source,
-        }
-    return values
