@@ -11,6 +11,9 @@ An answer counts as a whole: a server that answers the first question and hangs 
 of the facts would look like another build.
 """
 
+# What the first probe would import late is imported here: a process that forks at that moment would leave the lock of
+# the import behind, and the child's own probe waiting for it for ever.
+import encodings.idna  # noqa: F401 - for names of hosts
 import logging
 import os
 import socket
@@ -23,7 +26,7 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpcore  # noqa: F401 - httpx imports it late: a fork at that moment would leave the child's probe waiting for ever
+import httpcore  # noqa: F401 - see above
 import httpx
 
 from tarx_toollog.canonical import InvalidJsonError, Json, parse_json

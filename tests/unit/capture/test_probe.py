@@ -369,6 +369,21 @@ def test_a_forked_child_probes_by_itself() -> None:
     assert (0, "child: None\nparent: None\n") == (done.returncode, done.stdout), done.stderr
 
 
+def test_a_probe_imports_nothing_whose_lock_a_fork_could_leave_behind() -> None:
+    with running(routes(LLAMA_CPP)) as up:
+        done = subprocess.run([sys.executable, "-c", IMPORTS, up.url], capture_output=True, text=True, timeout=30)
+
+    assert (0, "[]\n") == (done.returncode, done.stdout), done.stderr
+
+
+IMPORTS = """
+import sys
+from tarx_toollog.capture.probe import ask
+before = set(sys.modules)
+assert ask(sys.argv[1], "model")
+print(sorted(set(sys.modules) - before))
+"""
+
 FORK = """
 import os, queue, sys
 from tarx_toollog.capture.probe import Prober
