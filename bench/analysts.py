@@ -3,8 +3,9 @@
 ``python -m bench.analysts PATH`` measures on that store and writes ``bench/results/analysts.json``; without PATH one of
 a million tool calls in four weeks is made first (``bench.weeks``), which takes minutes and gigabytes. The wall clock
 counts, as for a reader; the processor's time stands beside it for queries, because other work on the machine hardly
-lengthens it. Pages come from a real server of this process; commands are processes of their own, start-up included.
-The file is read once before: which question is the first, and pays for the disk alone, says nothing about it.
+lengthens it. Pages come from ``toollog ui``, some seconds after its start; commands are processes of their own, with
+their start-up. The file is read once before: which question is the first, and pays for the disk alone, says nothing
+about it.
 """
 
 import json
@@ -24,12 +25,13 @@ from bench.big_store import MILLION, fill, tidy
 from tarx_toollog import ToolLog
 from tarx_toollog.store.answers.ready import ReadyQuery, ready_queries
 from tarx_toollog.web import addresses
-from tests.support.web_pages import served_pages
+from tests.support.web_pages import started_ui
 
 RESULTS = Path(__file__).parent / "results" / "analysts.json"
 BASELINE = "SELECT COUNT(*) FROM tool_call"
 _REPEATS = 3
 _LOOKS = 5  # at each page, after the first
+_WARMING_S = 3.0  # for as long the server is left alone after its start
 _ONCE_S = 5.0  # what takes longer is not run again
 _PATIENCE_S = 600.0
 _COUNTED = ("tool_call", "exchange", "conversation", "turn", "message")
@@ -38,6 +40,7 @@ _LONGEST = (
     "SELECT c.uid FROM turn t JOIN conversation c ON c.id = t.conversation_id "
     "GROUP BY c.id ORDER BY SUM(t.n_steps) DESC LIMIT 1"
 )
+_OLDEST_BUILD = "SELECT name FROM model_build ORDER BY id LIMIT 1"
 _TOOL = "tarx_recall"
 _COMMANDS: dict[str, tuple[str, ...]] = {
     "(start-up alone)": ("--version",),
@@ -68,7 +71,7 @@ def _measure(path: Path) -> Figures:
     _read_once(path)
     with ToolLog.open(path) as log:
         rows = {table: _first(log, f"SELECT COUNT(*) FROM {table}") for table in _COUNTED}
-        middle, longest = _first(log, _IN_THE_MIDDLE), _first(log, _LONGEST)
+        middle, longest, build = (_first(log, sql) for sql in (_IN_THE_MIDDLE, _LONGEST, _OLDEST_BUILD))
         queries = {query.name: _timed(log, _filled(query, middle)) for query in ready_queries()}
         baseline = {"query": BASELINE, **_timed(log, BASELINE)}
     return {
@@ -76,7 +79,7 @@ def _measure(path: Path) -> Figures:
         "rows": rows,
         "megabytes": path.stat().st_size // 10**6,
         "queries": queries,
-        "pages": _pages(path, _addresses(middle, longest)),
+        "pages": _pages(path, _addresses(middle, longest, build)),
         "commands": {name: _command(path, arguments) for name, arguments in _COMMANDS.items()},
     }
 
@@ -87,33 +90,45 @@ def _read_once(path: Path) -> None:
             pass
 
 
-def _addresses(exchange: str, conversation: str) -> dict[str, str]:
+def _addresses(exchange: str, conversation: str, build: str) -> dict[str, str]:
     return {
         "overview": addresses.overview(),
         "overview of a week": addresses.overview(since="7d"),
         "overview of a tool": addresses.overview(tool=_TOOL),
+        "overview of a build": addresses.overview(build=build),
+        "overview of an outcome": addresses.overview(outcome="upstream_error"),
+        "overview of a label": addresses.overview(label="expected"),
+        "overview of the commonest label": addresses.overview(label="quality"),
         "conversations": addresses.conversations(),
         "conversations with a tool": addresses.conversations(tool=_TOOL),
+        "conversations of a build": addresses.conversations(build=build),
+        "conversations with a label": addresses.conversations(label="quality"),
         "longest conversation": addresses.conversation(conversation),
         "exchanges": addresses.exchanges(),
+        "exchanges of an outcome": addresses.exchanges(outcome="upstream_error"),
+        "exchanges with a label": addresses.exchanges(label="quality"),
         "exchange": addresses.exchange(exchange),
         "tools": addresses.tools(),
+        "tools with a label": addresses.tools(label="quality"),
         "tool": addresses.tool(_TOOL),
         "another tool": addresses.tool("calendar_create"),
         "calls": addresses.calls(),
         "failed calls of a tool": addresses.calls(tool=_TOOL, kind="failed"),
+        "calls with a label": addresses.calls(label="quality"),
         "leaked calls at depth 7": addresses.calls(depth=7, kind="leaked"),
         "live": addresses.live(),
         "search": addresses.search(),
         "search for a word": addresses.search(q="city"),
         "labelling queue": addresses.queue(),
+        "labelling queue of a run": addresses.queue(tag="x"),
         "suites and runs": addresses.replay(),
     }
 
 
 def _pages(path: Path, pages: dict[str, str]) -> dict[str, Figures]:
     """Return milliseconds of the first look and of later ones, and how much a page weighs."""
-    with served_pages(path) as base, httpx.Client(base_url=base, timeout=_PATIENCE_S) as client, ToolLog.open(path):
+    with started_ui(path) as base, httpx.Client(base_url=base, timeout=_PATIENCE_S) as client:
+        time.sleep(_WARMING_S)
         found = {}
         for name, address in pages.items():
             answer = client.get(address)

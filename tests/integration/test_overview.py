@@ -146,6 +146,39 @@ def test_other_filters_are_counted_from_the_rows(log: ToolLog, filters: Filters,
     assert (calls, exchanges) == (found.calls.n, found.exchanges.n)
 
 
+PARTS = (
+    Filters(outcomes=frozenset({"upstream_error"})),
+    Filters(outcomes=frozenset({"upstream_error", "completed"})),
+    Filters(conversation="talk-4"),
+    Filters(labels=frozenset({"quality"})),
+    Filters(labels=frozenset({"quality", "expected"}), since=datetime(2026, 9, 21, tzinfo=UTC)),
+    Filters(labels=frozenset({"quality"}), outcomes=frozenset({"completed"})),
+    Filters(where="tool = 'tarx_fly'"),
+    Filters(where="tool = 'weather'", models=frozenset({"m"})),
+    Filters(splits=frozenset({"eval"}), tools=frozenset({"tarx_recall"})),
+    Filters(builds=frozenset({"tuned.gguf"}), splits=frozenset({"train", "dev", "eval"})),
+)
+
+
+@pytest.mark.parametrize("filters", PARTS)
+def test_what_is_counted_among_few_is_what_is_counted_among_all(
+    log: ToolLog, filters: Filters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    among_few = overview(log.engine, filters)
+    turns = [(turn.conversation_uid, turn.turn_no) for turn in log.trajectories(filters)]
+    monkeypatch.setattr(few, "FEW", -1)  # nothing is few
+
+    assert overview(log.engine, filters) == among_few
+    assert [(turn.conversation_uid, turn.turn_no) for turn in log.trajectories(filters)] == turns
+
+
+def test_the_parts_differ_from_each_other_and_from_nothing(log: ToolLog) -> None:
+    found = [overview(log.engine, filters) for filters in PARTS]
+
+    assert all(one.conversations for one in found)
+    assert len(PARTS) - 3 <= len({repr((one.calls, one.turns, one.answers)) for one in found})
+
+
 def test_what_would_take_long_is_refused_when_somebody_waits(log: ToolLog, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(few, "FEW", 3)
     filters = Filters(splits=frozenset({"train"}))

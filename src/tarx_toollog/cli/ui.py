@@ -11,7 +11,7 @@ from tarx_toollog.cli.app import App, pass_app
 from tarx_toollog.cli.listening import address, listen
 from tarx_toollog.cli.login import login_name
 from tarx_toollog.web.app import create_app
-from tarx_toollog.web.site import compile_templates
+from tarx_toollog.web.warming import make_ready
 
 PORT = 11451
 
@@ -39,7 +39,7 @@ def command(app: App, host: str, port: int, opens: bool) -> None:
             webbrowser.open(link)
         pages = create_app(settings, annotator=login_name(), access=access)
         # Beside the start, which it would make half a second longer; a first look would wait for its own otherwise.
-        threading.Thread(target=compile_templates, name="toollog-templates", daemon=True).start()
+        threading.Thread(target=make_ready, args=(settings,), name="toollog-warming", daemon=True).start()
         config = uvicorn.Config(
             pages,
             lifespan="off",

@@ -11,6 +11,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -82,6 +83,11 @@ def reader_engine(settings: Settings) -> sa.Engine:
             hint="start `toollog serve` or mount the middleware, and send a chat through it",
         )
 
+    return _reading(path)
+
+
+@lru_cache(maxsize=4)  # without connections, which it opens anew each time; what stays are the statements it compiled
+def _reading(path: Path) -> sa.Engine:
     def connect() -> sqlite3.Connection:
         uri = f"file:{quote(str(path))}?mode=ro"
         connection = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, check_same_thread=False)

@@ -13,7 +13,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tarx_toollog.store.filters import Filters, build_ids, conversation_ids, exchange_conditions, model_is, times_within
+from tarx_toollog.store.filters import (
+    Filters,
+    build_ids,
+    conversation_ids,
+    exchange_conditions,
+    model_is,
+    times_within,
+    turn_conditions,
+)
 from tarx_toollog.store.label_filter import labelled_rows
 from tarx_toollog.store.schema import conversation, exchange, tool_call, turn
 from tarx_toollog.store.types import among
@@ -21,6 +29,9 @@ from tarx_toollog.store.where import read_where, where_rows
 
 FEW = 10_000
 """Exchanges that can be sorted in the time that a person does not notice."""
+
+_Query = tuple[str, sa.Select[Any]]  # a field of the filters, and the keys of the exchanges that it means
+_OF_ONE_EXCHANGE = ("outcomes", "models", "builds", "labels")
 
 
 def few_exchanges(connection: sa.Connection, filters: Filters) -> list[int] | None:
@@ -30,11 +41,11 @@ def few_exchanges(connection: sa.Connection, filters: Filters) -> list[int] | No
         connection: One that may ask what the filters ask (``where.heeding``).
         filters: What is meant.
     """
-    keys = _few(connection, _rows(filters))
-    if keys is None:
-        return None
-    meant = sa.select(exchange.c.id).where(among_keys(exchange.c.id, keys), *exchange_conditions(filters))
-    return list(connection.scalars(meant))
+    for field, query in _rows(filters):
+        if (keys := _if_few(connection, query)) is not None:
+            rest = exchange_conditions(_without(filters, field))
+            return list(connection.scalars(sa.select(exchange.c.id).where(among_keys(exchange.c.id, keys), *rest)))
+    return None
 
 
 def rare_exchanges(connection: sa.Connection, filters: Filters) -> set[int] | None:
@@ -62,19 +73,26 @@ def rare_conversations(connection: sa.Connection, filters: Filters) -> set[int] 
     return set(connection.scalars(of_them.where(exchange.c.conversation_id.is_not(None))))
 
 
-def within_few(connection: sa.Connection, filters: Filters) -> list[sa.ColumnElement[bool]]:
-    """Return a condition on ``turn`` beside those of the filters, if one of them means few: it says which to look at.
+def turns_meant(
+    connection: sa.Connection, filters: Filters, known: list[int] | None = None
+) -> list[sa.ColumnElement[bool]]:
+    """Return the conditions on ``turn`` that say what is meant: ``turn_conditions``, and quick where that is rare.
 
     Args:
         connection: One that may ask what the filters ask (``where.heeding``).
         filters: What is meant.
+        known: What ``few_exchanges`` returned for them, where that was asked already.
     """
     # A turn is meant by when it began, not by when its exchanges did.
-    keys = _few(connection, _rows(replace(filters, since=None, until=None)))
-    if keys is None:
-        return []
-    place = sa.select(exchange.c.conversation_id, exchange.c.turn_no).where(among_keys(exchange.c.id, keys))
-    return [sa.tuple_(turn.c.conversation_id, turn.c.turn_no).in_(place)]
+    for field, query in _rows(replace(filters, since=None, until=None)):
+        is_known = known is not None and _without(filters, field) == Filters(limit=filters.limit)
+        keys = known if is_known else _if_few(connection, query)
+        if keys is not None:
+            place = sa.select(exchange.c.conversation_id, exchange.c.turn_no).where(among_keys(exchange.c.id, keys))
+            # What asks for one exchange of the turn is answered by the place, and would take its time for each turn.
+            rest = _without(filters, field) if field in _OF_ONE_EXCHANGE else filters
+            return [sa.tuple_(turn.c.conversation_id, turn.c.turn_no).in_(place), *turn_conditions(rest)]
+    return turn_conditions(filters)
 
 
 def within_keys(connection: sa.Connection, filters: Filters) -> list[sa.ColumnElement[bool]]:
@@ -100,42 +118,51 @@ def among_keys(column: sa.Column[int], keys: list[int]) -> sa.ColumnElement[bool
     return among(column, sa.bindparam("keys", json.dumps(keys), sa.String, unique=True))
 
 
-def _few(connection: sa.Connection, queries: Iterable[sa.Select[Any]]) -> list[int] | None:
+def _few(connection: sa.Connection, queries: Iterable[_Query]) -> list[int] | None:
     """Return the keys of the exchanges that one of the filters means, if there is one that means few."""
-    for query in queries:
-        keys = list(connection.scalars(query.limit(FEW + 1)))
-        if len(keys) <= FEW:
-            return keys
-    return None
+    found = (_if_few(connection, query) for _, query in queries)
+    return next((keys for keys in found if keys is not None), None)
 
 
-def _rows(filters: Filters) -> Iterator[sa.Select[Any]]:
-    """Yield for each filter a query for the exchanges that it means; those that an index answers come first."""
+def _without(filters: Filters, field: str) -> Filters:
+    """Return the filters but for the one that was asked already: for each row, it may take its time."""
+    fields = ("since", "until") if field == "since" else (field,)
+    nothing: dict[str, Any] = {name: getattr(Filters(), name) for name in fields}
+    return replace(filters, **nothing)
+
+
+def _if_few(connection: sa.Connection, query: sa.Select[Any]) -> list[int] | None:
+    keys = list(connection.scalars(query.limit(FEW + 1)))
+    return keys if len(keys) <= FEW else None
+
+
+def _rows(filters: Filters) -> Iterator[_Query]:
+    """Yield each filter with a query for the exchanges that it means; those that an index answers come first."""
     yield from _indexed(filters)
     key = sa.select(exchange.c.id)
     if filters.splits:
         of_split = sa.select(conversation.c.id).where(conversation.c.split.in_(sorted(filters.splits)))
-        yield key.where(exchange.c.conversation_id.in_(of_split))
+        yield "splits", key.where(exchange.c.conversation_id.in_(of_split))
     if filters.models:
-        yield key.where(model_is(filters))
+        yield "models", key.where(model_is(filters))
     if filters.where is not None:
-        yield where_rows(read_where(filters.where))
+        yield "where", where_rows(read_where(filters.where))
 
 
-def _indexed(filters: Filters) -> Iterator[sa.Select[Any]]:
+def _indexed(filters: Filters) -> Iterator[_Query]:
     """Yield these queries for the filters of which an index knows what they mean."""
     key = sa.select(exchange.c.id)
     if times := times_within(exchange.c.started_at, filters):
-        yield key.where(*times)
+        yield "since", key.where(*times)
     if filters.conversation:
-        yield key.where(exchange.c.conversation_id.in_(conversation_ids(filters.conversation)))
+        yield "conversation", key.where(exchange.c.conversation_id.in_(conversation_ids(filters.conversation)))
     if filters.tools:
-        yield sa.select(tool_call.c.exchange_id).where(tool_call.c.name.in_(sorted(filters.tools)))
+        yield "tools", sa.select(tool_call.c.exchange_id).where(tool_call.c.name.in_(sorted(filters.tools)))
     if filters.outcomes and "completed" not in filters.outcomes:
         # The words of the index, so that SQLite sees that it may be used.
         is_indexed = sa.text("exchange.outcome <> 'completed'")
-        yield key.where(is_indexed, exchange.c.outcome.in_(sorted(filters.outcomes)))
+        yield "outcomes", key.where(is_indexed, exchange.c.outcome.in_(sorted(filters.outcomes)))
     if filters.builds:
-        yield key.where(exchange.c.model_build_id.in_(build_ids(filters)))
+        yield "builds", key.where(exchange.c.model_build_id.in_(build_ids(filters)))
     if filters.labels:
-        yield labelled_rows(filters.labels)
+        yield "labels", labelled_rows(filters.labels)

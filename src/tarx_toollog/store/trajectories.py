@@ -19,8 +19,8 @@ import sqlalchemy as sa
 from tarx_toollog.canonical import parse_json
 from tarx_toollog.model import Label, LoggedCall, Outcome, Step, Trajectory
 from tarx_toollog.store.content import RAW_COLUMNS, raw_message
-from tarx_toollog.store.few import within_few
-from tarx_toollog.store.filters import Filters, turn_conditions
+from tarx_toollog.store.few import turns_meant
+from tarx_toollog.store.filters import Filters
 from tarx_toollog.store.schema import (
     conversation,
     exchange,
@@ -151,7 +151,7 @@ class Trajectories:
     def read(self, filters: Filters) -> Iterator[Trajectory]:
         """Yield the turns that match, oldest conversation first, with their steps."""
         last, left = (0, 0), filters.limit
-        meant = (*turn_conditions(filters), *within_few(self._connection, filters))
+        meant = turns_meant(self._connection, filters)
         while left is None or left > 0:
             page = PAGE if left is None else min(PAGE, left)
             rows = self._turns(meant, last, page)

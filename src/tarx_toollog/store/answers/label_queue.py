@@ -18,8 +18,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tarx_toollog.store.few import within_few
-from tarx_toollog.store.filters import Filters, turn_conditions
+from tarx_toollog.store.few import turns_meant
+from tarx_toollog.store.filters import Filters
 from tarx_toollog.store.labels import Target
 from tarx_toollog.store.schema import (
     conversation,
@@ -130,7 +130,7 @@ class LabelQueue(LogTables):
                 meant = _kept_for(turn.c.conversation_id, filters.splits)
                 calls = _calls(connection, uses, filters.splits)
             else:
-                meant = [*turn_conditions(filters), *within_few(connection, filters)]
+                meant = turns_meant(connection, filters)
                 calls = _calls_within(connection, uses, meant)
             found = [*_disputed(connection, disputed, meant), *calls, *_deep(connection, meant)]
             left_out = _labelled(connection, found)

@@ -6,14 +6,15 @@ Each row has the names of the tallies, and means the same: a test holds the two 
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
+from operator import add
 from typing import Any
 
 import sqlalchemy as sa
 
 from tarx_toollog.errors import ConfigError
 from tarx_toollog.store.answers.tools import call_conditions, is_unanswered
-from tarx_toollog.store.few import FEW, among_keys, few_exchanges
-from tarx_toollog.store.filters import Filters, exchange_conditions, turn_conditions
+from tarx_toollog.store.few import FEW, among_keys, few_exchanges, turns_meant
+from tarx_toollog.store.filters import Filters, exchange_conditions
 from tarx_toollog.store.schema import exchange, tool_call, tool_result, turn
 from tarx_toollog.store.tallies import IS_GOOD, IS_LEAKED, RATIO, Kind, Row
 
@@ -24,6 +25,12 @@ _TOKENS = ("input_tokens", "tool_tokens", "system_tokens", "history_tokens", "ne
 _CALLS = exchange.join(tool_call, tool_call.c.exchange_id == exchange.c.id).outerjoin(
     tool_result, tool_result.c.tool_call_id == tool_call.c.id
 )
+_TOLD_APART: dict[Kind, tuple[str, ...]] = {
+    "calls": ("day", "step_no", "tool"),
+    "exchanges": ("day", "outcome", "fill"),
+    "turns": ("chain_length",),
+}
+"""All columns that anything of a kind is counted by: the rows are read once for all of them."""
 
 
 class RowCounter:
@@ -40,28 +47,43 @@ class RowCounter:
 
     def __init__(self, connection: sa.Connection, filters: Filters, *, only_few: bool) -> None:
         self._connection = connection
+        self._found: dict[Kind, Sequence[sa.Row[Any]]] = {}
         few = few_exchanges(connection, filters)
         if few is None and only_few:
             raise ConfigError(
                 f"these filters mean more than {FEW:,} exchanges, which would have to be counted one by one",
                 hint="choose a shorter time, or ask for `toollog report` with the same filters",
             )
-        among = [] if few is None else [among_keys(exchange.c.id, few)]
-        self._of_exchanges = among or exchange_conditions(filters)
-        self._of_calls = [*among, *call_conditions(filters)]
-        self._of_turns = turn_conditions(filters)
-        if few is not None:  # where they are few, their conversations are: by these turns are found
-            talks = sa.select(exchange.c.conversation_id).where(*among)
-            self._of_turns.insert(0, turn.c.conversation_id.in_(talks))
+        if few is None:
+            self._of_exchanges, self._of_calls = exchange_conditions(filters), call_conditions(filters)
+        else:  # what the filters say of exchanges is known of these, and not asked again
+            self._of_exchanges = [among_keys(exchange.c.id, few)]
+            rest = Filters(tools=filters.tools, models=filters.models, where=filters.where)
+            self._of_calls = [among_keys(tool_call.c.exchange_id, few), *call_conditions(rest)]
+        self._of_turns = turns_meant(connection, filters, few)
 
     def counted(self, kind: Kind, by: Sequence[str]) -> list[Row]:
         """Return the counts, one row for each combination of the columns ``by``."""
         if kind == "latencies":
             return self._latencies(by)
-        query = {"calls": self._calls, "exchanges": self._exchanges, "turns": self._turns}[kind]()
-        columns = [_column(self._connection, name) for name in by]
-        query = query.add_columns(*columns).group_by(*columns)
-        return [row._asdict() for row in self._connection.execute(query)]
+        told_apart = _TOLD_APART[kind]
+        places = [told_apart.index(name) for name in by]
+        added: dict[tuple[Any, ...], list[int]] = {}
+        names: Sequence[str] = ()
+        for row in self._rows(kind):
+            names = row._fields[len(told_apart) :]
+            key = tuple(row[place] for place in places)
+            known, measures = added.get(key), row[len(told_apart) :]
+            added[key] = list(measures) if known is None else list(map(add, known, measures))
+        return [dict(zip((*by, *names), (*key, *sums), strict=True)) for key, sums in added.items()]
+
+    def _rows(self, kind: Kind) -> Sequence[sa.Row[Any]]:
+        if kind not in self._found:
+            query = {"calls": self._calls, "exchanges": self._exchanges, "turns": self._turns}[kind]()
+            columns = [_column(self._connection, name) for name in _TOLD_APART[kind]]
+            grouped = query.with_only_columns(*columns, *query.selected_columns).group_by(*columns)
+            self._found[kind] = self._connection.execute(grouped).all()
+        return self._found[kind]
 
     def conversations(self) -> int:
         """Return how many have an exchange that is meant."""
@@ -102,18 +124,23 @@ class RowCounter:
 
     def _latencies(self, by: Sequence[str]) -> list[Row]:
         """Count durations by their buckets: those of tools by their names, or those of answers by what was measured."""
-        found: Counter[tuple[Any, int]] = Counter()
         if "name" in by:
-            query = sa.select(tool_call.c.name, tool_result.c.latency_ms).select_from(_CALLS)
-            query = query.where(tool_result.c.latency_ms.is_not(None), *self._of_calls)
-            found.update((name, bisect_right(_EDGES, duration)) for name, duration in self._connection.execute(query))
-            return [{"name": name, "bucket": bucket, "n": n} for (name, bucket), n in found.items()]
-        answered = (exchange.c.n_inner == 0, exchange.c.outcome == "completed", *self._of_exchanges)
-        for what in ("first_byte", "total"):
-            duration = exchange.c[f"{what}_ms"]
-            durations = self._connection.scalars(sa.select(duration).where(duration.is_not(None), *answered))
-            found.update((what, bisect_right(_EDGES, each)) for each in durations)
+            times = sa.select(tool_call.c.name, tool_result.c.latency_ms).select_from(_CALLS)
+            query = times.where(tool_result.c.latency_ms.is_not(None), *self._of_calls)
+            by_tool = Counter((name, _bucket(duration)) for name, duration in self._connection.execute(query))
+            return [{"name": name, "bucket": bucket, "n": n} for (name, bucket), n in by_tool.items()]
+        whats = {"first_byte": exchange.c.first_byte_ms, "total": exchange.c.total_ms}
+        query = sa.select(*whats.values()).where(exchange.c.n_inner == 0, exchange.c.outcome == "completed")
+        found: Counter[tuple[str, int]] = Counter()
+        for row in self._connection.execute(query.where(*self._of_exchanges)):
+            for what, duration in zip(whats, row, strict=True):
+                if duration is not None:
+                    found[what, _bucket(duration)] += 1
         return [{"what": what, "bucket": bucket, "n": n} for (what, bucket), n in found.items()]
+
+
+def _bucket(duration: float) -> int:
+    return bisect_right(_EDGES, duration)
 
 
 def _column(connection: sa.Connection, name: str) -> sa.ColumnElement[Any]:

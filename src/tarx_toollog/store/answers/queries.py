@@ -12,8 +12,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from tarx_toollog.errors import ConfigError, NothingMatchedError
-from tarx_toollog.store.few import among_keys, few_exchanges, within_few, within_keys
-from tarx_toollog.store.filters import Filters, exchange_conditions, turn_conditions
+from tarx_toollog.store.few import among_keys, few_exchanges, turns_meant, within_keys
+from tarx_toollog.store.filters import Filters, exchange_conditions
 from tarx_toollog.store.named import begins_with, is_called
 from tarx_toollog.store.schema import (
     BUILD_NAME,
@@ -189,12 +189,11 @@ def turns_by_split(engine: sa.Engine, filters: Filters) -> dict[str, int]:
     query = (
         sa.select(conversation.c.split, sa.func.count().label("n"))
         .join(turn, turn.c.conversation_id == conversation.c.id)
-        .where(*turn_conditions(filters))
         .group_by(conversation.c.split)
         .order_by(conversation.c.split)
     )
     with _asking(engine, filters) as connection:
-        query = query.where(*within_few(connection, filters))
+        query = query.where(*turns_meant(connection, filters))
         return {row.split: row.n for row in connection.execute(query)}
 
 
@@ -231,11 +230,11 @@ def count_captured(engine: sa.Engine) -> int:
 
 def count_steps(engine: sa.Engine, filters: Filters) -> int:
     """Return the steps of the turns that are meant."""
-    query = sa.select(turn.c.n_steps).where(*turn_conditions(filters))
+    query = sa.select(turn.c.n_steps)
     if filters.limit is not None:
         query = query.order_by(turn.c.conversation_id, turn.c.turn_no).limit(filters.limit)
     with _asking(engine, filters) as connection:
-        meant = query.where(*within_few(connection, filters)).subquery()
+        meant = query.where(*turns_meant(connection, filters)).subquery()
         return connection.scalar(sa.select(sa.func.coalesce(sa.func.sum(meant.c.n_steps), 0))) or 0
 
 
