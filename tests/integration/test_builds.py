@@ -65,6 +65,14 @@ def builds(settings: Settings) -> list[tuple[str | None, int | None]]:
     return [(row["file_name"], row["ctx_limit"]) for row in found]
 
 
+def wait_sightings(settings: Settings, n: int) -> None:
+    end = time.monotonic() + 10
+    while len(query(settings, "SELECT id FROM model_sighting")) < n:
+        assert time.monotonic() < end
+        recorder_for(settings).flush()
+        time.sleep(0.02)
+
+
 def wait_builds(settings: Settings, expected: list[tuple[str | None, int | None]]) -> None:
     end = time.monotonic() + 10
     while True:
@@ -127,6 +135,7 @@ def test_a_server_that_comes_back_with_another_file_under_the_same_name_makes_an
         chat(url)
 
         # The second exchange lies between two probes that disagree: whose it is, nobody can tell.
+        wait_sightings(settings, 2)  # an exchange that is still open has no build, either
         wait_builds(settings, [KNOWN, (None, None)])
         chat(url)
         wait_builds(settings, [KNOWN, (None, None), ("finetune-v2.gguf", 32768)])
