@@ -120,7 +120,7 @@ class Settings(BaseModel):
         "competes with a request for the interpreter.",
     )
     max_delay_ms: int = Field(
-        default=1000, ge=0, description="The writer starts after this time even when traffic never pauses."
+        default=10_000, ge=0, description="The writer starts after this time even when traffic never pauses."
     )
     checkpoint_ms: int = Field(
         default=250, ge=0, description="A partial answer reaches the journal at most this much after it came."

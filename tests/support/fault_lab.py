@@ -98,11 +98,9 @@ class Lab:
         with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as connection:
             return connection.execute(sql).fetchall()
 
-    def stored(self) -> Counter[str]:
+    def stored(self, condition: str = "e.outcome <> 'open'") -> Counter[str]:
         """Return the questions of the exchanges that have ended, with how often each is there."""
-        sql = (
-            """SELECT m.content FROM exchange e JOIN message m ON m.id = e.user_message_id WHERE e.outcome <> 'open'"""
-        )
+        sql = f"SELECT m.content FROM exchange e JOIN message m ON m.id = e.user_message_id WHERE {condition}"
         return Counter(" ".join(text.split(" ")[:2]) for (text,) in self.query(sql))
 
     def gaps(self) -> dict[str, int]:

@@ -8,9 +8,10 @@
     capture.response_data(b"…")*                     # before the piece goes on to the client
     capture.end(final_seen=True)                     # exactly once
 
-*Theory.* Pieces are kept by reference and reach the journal together: at the latest ``checkpoint_ms`` after they
-came, and always **before** the piece that carries the end of the content goes on to the client. So a client never
-holds an answer that a killed process would lose, and a stream costs one write instead of one per token.
+*Theory.* Pieces are kept by reference and reach the journal together: the request a moment after it is complete, an
+answer at the latest ``checkpoint_ms`` after it came, and both always **before** the piece that carries the end of the
+content goes on to the client. So a client never holds an answer that a killed process would lose, a stream costs one
+write instead of one per token, and no client waits for the write of its request.
 """
 
 import asyncio
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from tarx_toollog.capture.run import Run
 
 FLUSH_BYTES = 64 * 1024  # a fast stream is written in pieces of this size rather than held in memory
+_BEGUN_S = 0.02  # a model takes longer; with an answer that comes sooner, the request is written together
 
 P = ParamSpec("P")
 
@@ -160,11 +162,13 @@ class Capture:
 
     @_guarded
     def request_done(self) -> None:
-        """The request body is complete: from here on the exchange survives the death of the process."""
+        """The request body is complete: in a moment the exchange survives the death of the process."""
         if not self._is_wanted():
             return
         self._add_begin()
-        self._flush()
+        if self._timer is None:
+            self._timer = _call_later(_BEGUN_S, self._checkpoint)
+        self._flush(may_wait=self._timer is not None)
 
     @_guarded
     def response_start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
@@ -251,8 +255,9 @@ class Capture:
             )
             self._add_begin()  # a client that left before the body was complete
             self._take_chunks()
+            is_rest = not self._frames
             self._frames.append((Kind.END, self._uid_bytes, json_payload(end)))
-            self._flush()
+            self._flush(may_wait=is_rest)
         except Exception as error:  # noqa: BLE001 - see _guarded
             self.recorder.failed(error, lost=True, begun=None if self._run is None else self.uid)
         if self._timer is not None:
@@ -265,6 +270,8 @@ class Capture:
         self._timer = None
         if self._chunks:
             self._flush()
+        elif self._run is not None:
+            self._run.write_held()
 
     def _is_wanted(self) -> bool:
         """Decide, once, whether a tentative exchange is a chat; let it go when it is none."""
@@ -291,17 +298,18 @@ class Capture:
             self._chunks = []
             self._buffered = 0
 
-    def _flush(self) -> None:
+    def _flush(self, *, may_wait: bool = False) -> None:
         # Frames stay in the list until they are written: after a full disk the next flush brings them all.
         self._take_chunks()
+        # Before the writer thread is woken, which would take the traffic for over.
+        self.recorder.last_activity_ns = time.monotonic_ns()
         try:
             if self._frames:
-                self._run = self.recorder.append(self._frames, self._run)
+                self._run = self.recorder.append(self._frames, self._run, may_wait=may_wait)
                 self._frames = []
         finally:
             # Also after a failure: the next try comes with the next checkpoint, not with the next token.
-            now = time.monotonic_ns()
-            self.recorder.last_activity_ns = now
+            self.recorder.last_activity_ns = now = time.monotonic_ns()
             self._flush_at_ns = now + self.recorder.settings.checkpoint_ms * 1_000_000
 
 

@@ -180,25 +180,27 @@ class _Tap:
 
     async def send(self, message: Message) -> None:
         """Pass on the next message of the application, after it is safe."""
-        if message["type"] == "http.response.start":
+        kind, is_last = message["type"], False
+        if kind == "http.response.body":
+            capture, body = self._capture, message.get("body", b"")
+            if body:
+                capture.response_data(body)
+            if not message.get("more_body", False):
+                is_last = True
+                capture.response_done()
+            if capture.is_unsynced:
+                await capture.synced()
+        elif kind == "http.response.start":
             headers = message.get("headers", ())
             if not isinstance(headers, list | tuple):  # an iterator can be read only once
                 message = {**message, "headers": list(headers)}
             self._capture.response_start(message["status"], message.get("headers", ()))
-        elif message["type"] == "http.response.body":
-            body = message.get("body", b"")
-            if body:
-                self._capture.response_data(body)
-            if not message.get("more_body", False):
-                self._capture.response_done()
-            if self._capture.is_unsynced:
-                await self._capture.synced()
         try:
             await self._send(message)
         except OSError:
             self._hung_up()  # the server says that the client is gone
             raise
-        if message["type"] == "http.response.body" and not message.get("more_body", False):
+        if is_last:
             self._final_seen = True
 
     def _hung_up(self) -> None:

@@ -71,12 +71,13 @@ class Recorder:
 
     # ---- for captures -----------------------------------------------------------------------------------------------
 
-    def append(self, frames: list[FrameParts], begun_in: "Run | None" = None) -> "Run":
+    def append(self, frames: list[FrameParts], begun_in: "Run | None" = None, *, may_wait: bool = False) -> "Run":
         """Append frames to the journal and return the run that has them.
 
         Args:
             frames: What to append.
             begun_in: The run that has the earlier frames of the same exchange.
+            may_wait: They may be written with what comes next, a moment later.
 
         Raises:
             OSError: The journal cannot be written.
@@ -89,10 +90,10 @@ class Recorder:
         if not frames:
             return run
         try:
-            run.append(frames, begun_in)
+            run.append(frames, begun_in, may_wait=may_wait)
         except JournalEndedError:
             run = self._start()
-            run.append(frames, begun_in)
+            run.append(frames, begun_in, may_wait=may_wait)
         return run
 
     async def synced(self) -> None:

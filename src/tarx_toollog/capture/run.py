@@ -29,7 +29,10 @@ ROTATE_WHEN_IDLE_BYTES = 2**20  # so that a segment whose content is in the data
 _RETRY_S = (0.1, 30.0)  # first and longest pause while the database is away
 _CLOSE_S = 5.0  # a server that shuts down waits this long for the log, no longer
 _FORK_S = 1.0  # a fork waits this long for a transaction to end, no longer
+_LOOK_S = 0.05  # while it waits, the thread looks this often whether somebody wants it
+_MOST_BEHIND = 8  # of what the journal may hold: with more to store, the writer does not wait for a pause
 _BUSY_NS = 5_000_000  # traffic that was seen this recently goes on
+_LEAST_NS = 500_000  # a pause after less than that costs more than it gives
 _GIVE_WAY = 4  # the writer takes a fifth of the time while it does
 _GIVE_WAY_MAX_NS = 20_000_000  # a transaction is open meanwhile: other programs must not wait for long
 
@@ -49,6 +52,7 @@ class Run:
         self._prober = Prober(settings.upstream, self._found, enabled=settings.probe)
         self._spans = _span_sender(settings, writer_uid)
         self._wake = threading.Event()
+        self._most_behind = settings.journal_max_bytes // _MOST_BEHIND
         self._idle = threading.Condition()
         self._ingested_bytes = 0
         self._stopping = False
@@ -69,15 +73,25 @@ class Run:
         """Whether its journal takes no more frames."""
         return self.journal.is_ended
 
-    def append(self, frames: list[FrameParts], begun_in: "Run | None") -> None:
+    def append(self, frames: list[FrameParts], begun_in: "Run | None", *, may_wait: bool) -> None:
         """Append to the journal and wake the thread."""
         if begun_in is not None and begun_in is not self:
             raise StoreError("the log was closed while the exchange ran")
-        self.journal.append(frames)
-        self._wake.set()
-        if not self._thread.is_alive() and not self._stopping:
+        self.journal.append(frames, may_wait=may_wait)
+        if not self._wake.is_set():
+            self._wake.set()
+        if self._is_dead and not self._stopping:
             self._thread = self._started()  # it died of something that nothing can be prepared for
             self._recorder.failed(StoreError("the writer thread died and was started again"))
+
+    def write_held(self) -> None:
+        """Write what the journal holds in memory, unless that was done.
+
+        Raises:
+            OSError: The journal cannot be written; what it holds is kept.
+        """
+        if not self.is_inherited:
+            self.journal.write_held()
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until everything appended so far is in the database; say whether it is."""
@@ -107,11 +121,18 @@ class Run:
     # ---- in the thread ----------------------------------------------------------------------------------------------
 
     def _started(self) -> threading.Thread:
+        self._is_dead = False
         thread = threading.Thread(target=self._main, name="toollog-writer", daemon=True)
         thread.start()
         return thread
 
     def _main(self) -> None:
+        try:
+            self._work()
+        finally:
+            self._is_dead = True
+
+    def _work(self) -> None:
         pause_s = 0.0
         while not self._stopping:
             if pause_s:
@@ -137,13 +158,13 @@ class Run:
         return True
 
     def _ingest(self) -> None:
-        target = self.journal.bytes_appended
-        self.journal.write_held()
+        refused = self._refused()
+        target = self.journal.bytes_written
         ingester = self._ingester
         ingester.open()
         for (kind, cause), n in self._recorder.take_losses().items():
             ingester.note_gap(kind, n, cause)
-        cut_off = self._recorder.take_cut_off()
+        cut_off = self._recorder.take_cut_off() if refused is None else []  # their beginnings may be held
         if not self._has_recovered:
             ingester.recover()
             self._has_recovered = True
@@ -158,6 +179,16 @@ class Run:
         self._tidy_in_s = QUIET_S
         if ingester.is_drained:
             self._make_room()
+        if refused is not None:  # what was read and is gone may have made room
+            raise refused
+
+    def _refused(self) -> OSError | None:
+        """Write what the journal holds in memory; return the error of a disk that does not take it."""
+        try:
+            self.journal.write_held()
+        except OSError as error:
+            return error
+        return None
 
     def _make_room(self) -> None:
         """Let go of a segment whose content is in the database."""
@@ -205,14 +236,16 @@ class Run:
         while not self._stopping:
             now = time.monotonic_ns()
             start_at = min(self._recorder.last_activity_ns + idle_ns, deadline)
-            if now >= start_at:
+            if now >= start_at or self.journal.bytes_appended - self._ingested_bytes > self._most_behind:
                 return
-            time.sleep((start_at - now) / 1e9)
+            time.sleep(min((start_at - now) / 1e9, _LOOK_S))
 
     def _give_way(self) -> None:
         """Let traffic pass between two exchanges: while requests run, they have most of the interpreter."""
         now = time.monotonic_ns()
         worked_ns = now - self._way_given_ns
+        if worked_ns < _LEAST_NS:
+            return
         if not self._stopping and now - self._recorder.last_activity_ns < _BUSY_NS:
             time.sleep(min(worked_ns * _GIVE_WAY, _GIVE_WAY_MAX_NS) / 1e9)
         self._way_given_ns = time.monotonic_ns()
@@ -220,7 +253,8 @@ class Run:
     def _wait_stopping(self, seconds: float) -> None:
         end = time.monotonic() + seconds
         while not self._stopping and time.monotonic() < end:
-            time.sleep(min(0.05, seconds))
+            time.sleep(min(_LOOK_S, seconds))
+            self._refused()  # the process may be killed while the database is away
 
 
 def _span_sender(settings: Settings, writer_uid: str) -> "SpanSender | None":

@@ -141,7 +141,7 @@ def begin_payload(begin: Begin, body: Sequence[bytes], body_size: int | None = N
     values = _flat(begin)
     if body_size is not None:
         values["body_size"] = body_size
-    meta = json.dumps(values, separators=(",", ":")).encode("ascii")
+    meta = _json(values).encode("ascii")
     return [_U32.pack(len(meta)), meta, *body]
 
 
@@ -151,6 +151,7 @@ def without_body(frame: FrameParts) -> FrameParts:
     return (kind, uid, payload[:2]) if kind is Kind.BEGIN else frame
 
 
+_json = json.JSONEncoder(separators=(",", ":")).encode  # `json.dumps` would make an encoder for each call
 _FIELDS = {kind: tuple(field.name for field in fields(kind)) for kind in (Begin, ResponseStart, End, ExecutionReport)}
 
 
@@ -161,14 +162,14 @@ def _flat(value: Begin | ResponseStart | End | ExecutionReport) -> dict[str, Any
 
 def json_payload(value: ResponseStart | End | ExecutionReport) -> list[bytes]:
     """Return the payload of a RESPONSE, END or EXECUTION frame."""
-    return [json.dumps(_flat(value), separators=(",", ":")).encode("ascii")]
+    return [_json(_flat(value)).encode("ascii")]
 
 
 def chunks_payload(chunks: Sequence[tuple[int, bytes]]) -> list[bytes]:
     """Return the payload of a CHUNKS frame from (offset_ns, data) pairs."""
-    heads = [_U32.pack(len(chunks))]
-    heads.extend(_CHUNK.pack(offset, len(data)) for offset, data in chunks)
-    return [b"".join(heads), *(data for _, data in chunks)]
+    pack = _CHUNK.pack
+    heads = [pack(offset, len(data)) for offset, data in chunks]
+    return [_U32.pack(len(chunks)) + b"".join(heads), *[data for _, data in chunks]]
 
 
 def read_execution(frame: Frame) -> ExecutionReport:

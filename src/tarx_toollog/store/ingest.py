@@ -238,12 +238,13 @@ class Ingester:
                     assembly.add(frame)
                 except JournalError as error:
                     self.note_gap("torn", 1, str(error))
+                self._give_way()
                 if frame.kind is Kind.BEGIN:
                     self._make_ready(frame.uid, assembly, still_open=True)
                 elif frame.kind is Kind.END:
                     self._make_ready(frame.uid, assembly, still_open=False)
         except FileNotFoundError:
-            # Deleted by somebody else. How many exchanges it held nobody knows; that there is a hole must be known.
+            # How many exchanges it held nobody knows; that there is a hole must be known.
             self.note_gap("journal", 1, f"{path.name} was deleted before it was read to its end")
         except KeyGoneError:
             self._keyless.add(path)

@@ -31,6 +31,7 @@ SEGMENT_SUFFIX = ".tlj"
 LOCK_SUFFIX = ".lock"
 MAX_SEGMENT_BYTES = 8 * 2**20  # after a fault a segment is read again from its beginning: seconds, not minutes
 MAX_HELD_BYTES = 64 * 2**20  # of ``async``, in memory
+_MAX_WAITING_BYTES = 2**20  # of what may wait for a moment
 _HELD_FRAMES = 64  # written at once, so that nobody waits long for the lock
 
 
@@ -63,6 +64,7 @@ class Journal:
         self.folder = folder
         self.writer_uid = writer_uid
         self.bytes_appended = 0
+        """Of all frames, those that are held in memory among them."""
         self._lock = threading.Lock()
         self._number = 0
         self.is_ended = False  # whether it takes no more frames
@@ -121,19 +123,29 @@ class Journal:
         """Size of the segment that is being written."""
         return self._size
 
-    def append(self, frames: Sequence[FrameParts]) -> None:
-        """Append frames with one write.
+    @property
+    def bytes_written(self) -> int:
+        """Of the frames that are in the segments."""
+        return self.bytes_appended - self._held_bytes
+
+    def append(self, frames: Sequence[FrameParts], *, may_wait: bool = False) -> None:
+        """Append frames with one write, and with them what is held.
+
+        Args:
+            frames: What to append.
+            may_wait: Hold them in memory until the next append, or until the writer thread comes by.
 
         Raises:
             OSError: The disk is full or the file is gone; nothing was appended.
             JournalEndedError: It has ended.
         """
-        if self._is_async:
+        if self._is_async or (may_wait and self._syncer is None and self._held_bytes < _MAX_WAITING_BYTES):
             self._hold(frames)
             return
         with self._lock:
             self._refuse_if_ended()
-            self.bytes_appended += self._write(frames)
+            self.bytes_appended += self._write([*self._held, *frames] if self._held else frames) - self._held_bytes
+            self._held, self._held_bytes = [], 0
 
     def write_held(self) -> None:
         """Write what ``async`` holds in memory; called by the writer thread.
@@ -196,6 +208,10 @@ class Journal:
 
         Of segments that are left, the key stands beside them from now on: the next process may come after a reboot.
         """
+        try:
+            self.end()
+        except OSError as error:
+            self._failed(error)
         if self._syncer is not None:
             self._syncer.ask(lambda: None)
             self._syncer.close()

@@ -1,5 +1,6 @@
 """The journal: what is appended comes back, whatever happens to the process, the disk or the file."""
 
+import errno
 import fcntl
 import os
 import re
@@ -29,6 +30,10 @@ def payloads(path: Path, offset: int = 0) -> list[bytes]:
 
 def files(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
+
+
+def refusing(fd: int, data: bytes) -> int:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def open_files() -> int:
@@ -140,6 +145,64 @@ def test_a_frame_of_a_newer_version_ends_the_segment(tmp_path: Path) -> None:
     path.write_bytes(fr.MAGIC + fr.pack_frames([frame(b"one")]) + newer)
 
     assert [b"one"] == payloads(path)
+
+
+def test_what_may_wait_is_written_with_what_comes_next(journal: Journal) -> None:
+    journal.append([frame(b"one")])
+    journal.append([frame(b"two")], may_wait=True)
+    assert [b"one"] == payloads(journal.current)
+    assert journal.bytes_written == jr.backlog_bytes(journal.folder) < journal.bytes_appended
+
+    journal.append([frame(b"three")])
+
+    assert [b"one", b"two", b"three"] == payloads(journal.current)
+    assert journal.bytes_written == journal.bytes_appended == jr.backlog_bytes(journal.folder)
+    journal.close()
+
+
+@pytest.mark.parametrize("way", ["write_held", "end", "close"])
+def test_what_waits_is_written_in_the_end(journal: Journal, way: str) -> None:
+    journal.append([frame(b"one")], may_wait=True)
+
+    getattr(journal, way)()
+
+    assert [b"one"] == payloads(journal.current)
+    journal.close()
+
+
+def test_nothing_waits_where_an_answer_survives_the_machine(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, "w1", "power")
+    journal.append([frame(b"one")], may_wait=True)
+
+    assert [b"one"] == payloads(journal.current)
+    journal.close()
+
+
+def test_a_full_disk_costs_nothing_of_what_waits(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal.append([frame(b"one")], may_wait=True)
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", refusing)
+        with pytest.raises(OSError, match="No space left"):
+            journal.append([frame(b"lost")])
+        with pytest.raises(OSError, match="No space left"):
+            journal.write_held()
+    assert 0 == journal.bytes_written < journal.bytes_appended
+
+    journal.append([frame(b"two")])
+
+    assert [b"one", b"two"] == payloads(journal.current)
+    journal.close()
+
+
+def test_what_a_full_disk_keeps_waiting_at_the_end_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    errors: list[Exception] = []
+    journal = Journal(tmp_path, "w1", failed=errors.append)
+    journal.append([frame(b"one")], may_wait=True)
+    monkeypatch.setattr(os, "write", refusing)
+
+    journal.close()
+
+    assert ["No space left on device"] == [error.strerror for error in errors if isinstance(error, OSError)]
 
 
 def test_a_long_segment_is_followed_by_a_new_one(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
