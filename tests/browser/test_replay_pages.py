@@ -46,12 +46,18 @@ def labels(database: Path) -> list[tuple[str, str | None, str, str | None]]:
         return connection.execute("SELECT name, correction, annotator, comment FROM label ORDER BY id").fetchall()
 
 
+def chosen(page: Page, label: str, option: str) -> None:
+    """Choose a filter when the page has its script, which sends it."""
+    page.wait_for_load_state()
+    page.get_by_label(label).select_option(option)
+
+
 def test_a_person_accepts_an_answer_and_labels_a_logged_one(page: Page, database: Path) -> None:
     page.goto("/replay")
     page.get_by_role("link", name="worse", exact=True).click()
     expect(page.locator("#headline")).to_contain_text("1/5")
 
-    page.get_by_label("code").select_option("wrong_tool")
+    chosen(page, "code", "wrong_tool")
     page.wait_for_url(re.compile(r"/steps\?.*code=wrong_tool"))
     rows = page.locator("table.steps tbody tr")
     expect(rows).to_have_count(2)
@@ -70,7 +76,7 @@ def test_a_person_accepts_an_answer_and_labels_a_logged_one(page: Page, database
     page.get_by_role("link", name="worse", exact=True).click()
     expect(page.locator("#headline")).to_contain_text("2/5")
 
-    page.get_by_label("code").select_option("wrong_tool")
+    chosen(page, "code", "wrong_tool")
     page.wait_for_url(re.compile("code=wrong_tool"))
     expect(rows).to_have_count(1)
     rows.first.get_by_role("link").click()
@@ -108,7 +114,7 @@ def test_a_person_says_what_is_right_for_each_argument(page: Page) -> None:
 def test_hostile_texts_do_nothing_on_any_page(page: Page) -> None:
     page.goto("/replay")
     page.get_by_role("link", name=HOSTILE_RUN, exact=True).click()
-    page.get_by_label("show").select_option("all")
+    chosen(page, "show", "all")
     page.wait_for_url(re.compile("state=all"))
     page.get_by_role("link", name=SCRIPT[:40]).first.click()
     expect(page.get_by_text(SCRIPT).first).to_be_attached()

@@ -121,9 +121,13 @@ class Run:
     # ---- in the thread ----------------------------------------------------------------------------------------------
 
     def _started(self) -> threading.Thread:
-        self._is_dead = False
         thread = threading.Thread(target=self._main, name="toollog-writer", daemon=True)
-        thread.start()
+        self._is_dead = False
+        try:
+            thread.start()
+        except RuntimeError:
+            self._is_dead = True  # the next exchange tries again
+            raise
         return thread
 
     def _main(self) -> None:
